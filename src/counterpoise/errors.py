@@ -1,0 +1,72 @@
+"""What a user can get wrong, as data: the entry script alone decides how it is shown and what it exits with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, where it stands, and what to do about it."""
+
+    where: str
+    """A dotted config key, or ``file:line``."""
+    message: str
+    """What was found and what was expected instead."""
+    remedy: str = ""
+    """What to do; empty where the message already says it."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" + (f" {self.remedy}" if self.remedy else "")
+
+
+class UserError(Exception):
+    """The user's input cannot be used. Exit code 2, no traceback, every problem listed.
+
+    Args:
+        problems: all that is wrong, in the order in which the user should read it; at least one.
+        hidden: how many further problems were seen but not kept.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Problem | Iterable[Problem], *, hidden: int = 0) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.hidden = hidden
+        if not self.problems:
+            raise ValueError("a UserError needs at least one problem")
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        if self.hidden:
+            lines.append(f"... and {self.hidden} more")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[tuple[Problem, ...]]]:
+        return (type(self), (self.problems,))  # launchers pickle a job's exception
+
+
+def fail(where: str, message: str, remedy: str = "") -> UserError:
+    """One problem as an error, to be raised by the caller."""
+    return UserError(Problem(where, message, remedy))
+
+
+def missing_extra(where: str, package: str, extra: str) -> UserError:
+    """The error for an optional dependency that is not installed, with the command that installs it."""
+    return fail(
+        where,
+        f"needs the package {package!r}, which is not installed.",
+        f'Install it with: pip install -c constraints.txt -e ".[{extra}]"',
+    )
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``Did you mean 'x'?`` with the closest valid name, or the list of valid names."""
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Valid names: {', '.join(names)}." if names else ""
