@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,12 @@ class UserError(Exception):
             lines.append(f"... and {self.hidden} more")
         return "\n".join(lines)
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[tuple[Problem, ...]]]:
-        return (type(self), (self.problems,))  # launchers pickle a job's exception
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.problems, self.hidden)  # launchers pickle a job's exception
+
+
+def _rebuild(kind: type[UserError], problems: tuple[Problem, ...], hidden: int) -> UserError:
+    return kind(problems, hidden=hidden)
 
 
 def fail(where: str, message: str, remedy: str = "") -> UserError:

@@ -1,15 +1,16 @@
 """A small schema over dataclasses: one walk turns a plain mapping into typed objects and lists every problem.
 
-A component (model, loss, source, ...) is chosen by ``_target_`` in YAML. The class it names carries its dataclass as
-``Config``; that dataclass is the schema its YAML is checked against. Fields may be annotated with a :class:`Range`::
+A component (model, loss, source, ...) is chosen by ``_target_`` in YAML. The class it names carries its
+dataclass as ``Config``; that dataclass is the schema its YAML is checked against. Fields may be annotated with a
+:class:`Range`::
 
     @dataclass(frozen=True, kw_only=True)
     class DropoutConfig:
         rate: Annotated[float, Range(ge=0, lt=1)] = 0.1
         \"\"\"Probability of zeroing an activation.\"\"\"
 
-A dataclass may define ``problems(self) -> Iterable[Problem]`` for relations between its own fields; the ``where`` of
-these problems is relative to the dataclass.
+A dataclass may define ``problems(self) -> Iterable[Problem]`` for relations between its own fields; the ``where``
+of these problems is relative to the dataclass.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def parse(schema: type[T], node: object, where: str = "", problems: list[Problem
         schema: the dataclass.
         node: a plain mapping (an OmegaConf container must be resolved to plain types first).
         where: the dotted key of ``node``, for messages.
-        problems: collects what is wrong instead of raising; the return value is then only usable if it stayed empty.
+        problems: collects what is wrong instead of raising; the return value is only usable if it stayed empty.
 
     Raises:
         UserError: with every problem found, if ``problems`` is not given.

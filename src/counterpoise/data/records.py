@@ -25,8 +25,8 @@ class Records:
     """One split as an Arrow table.
 
     Columns: ``row`` (int64, unique within a data set), ``text`` (large_string), ``label`` (int64, an index into
-    ``classes``); optionally ``group`` and ``criterion`` (large_string) and ``evidence`` (large_list<int64>: for source
-    code the 1-based lines that decide the label, empty where there are none).
+    ``classes``); optionally ``group`` and ``criterion`` (large_string) and ``evidence`` (large_list<int64>: for
+    source code the 1-based lines that decide the label, empty where there are none).
     """
 
     table: pa.Table

@@ -15,7 +15,7 @@ class SourceConfig:
     """What can be chosen for any source."""
 
     leakage: Literal["warn", "drop", "error"] = "warn"
-    """Texts that stand in two splits (compared without white space): say so, drop them from the training split, or stop."""
+    """Texts that stand in two splits (white space aside): say so, drop them from the training split, or stop."""
     on_bad_record: Literal["error", "skip"] = "error"
     """A record that cannot be used: stop and list them with file and line, or count, log and leave them out."""
     max_record_bytes: Annotated[int, AT_LEAST_ONE] = 8_000_000

@@ -1,0 +1,133 @@
+"""The experiment as typed objects: everything of ``conf/`` checked in one walk that lists all problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from counterpoise.config.hardware import HardwareConfig
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Range, parse
+from counterpoise.config.targets import BASES, Component, resolve_component
+from counterpoise.errors import Problem, UserError, nearest
+
+Auto = Literal["auto"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and in what steps to train."""
+
+    epochs: Annotated[int, AT_LEAST_ONE] = 10
+    """Epochs at most; early stopping may end before."""
+    batch_size: Annotated[int | Auto, AT_LEAST_ONE] = "auto"
+    """Samples per micro-batch and process; auto takes the hardware profile's for this kind of model."""
+    accumulation: Annotated[int | Auto, AT_LEAST_ONE] = "auto"
+    """Micro-batches per update; auto takes the hardware profile's."""
+    evaluation_batch: Annotated[int | Auto, AT_LEAST_ONE] = "auto"
+    """Samples per batch of evaluation; auto is twice the micro-batch."""
+    clip_norm: Annotated[float, POSITIVE] | None = 1.0
+    """Largest gradient norm; null does not clip."""
+    bucket: bool = True
+    """Batches of similar length: far less padding; false draws them at random."""
+    log_every: Annotated[int, AT_LEAST_ONE] = 10
+    """Updates between two readings of loss, learning rate and gradient norm."""
+    checkpoint_updates: Annotated[int, NON_NEGATIVE] = 0
+    """Updates between two checkpoints, beside those at the end of each epoch; 0 for none."""
+    checkpoint_seconds: Annotated[float, NON_NEGATIVE] = 60.0
+    """Seconds between two checkpoints, beside those; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathsConfig:
+    """Folders, relative to where the command is run."""
+
+    outputs: str = "outputs"
+    """Single runs."""
+    multirun: str = "multirun"
+    """Multiruns and sweeps."""
+    cache: str = ".cache/counterpoise"
+    """Encoded data; safe to delete, and to share between runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainSections:
+    """The sections of a config that choose no component."""
+
+    seed: Annotated[int, Range(ge=0, lt=2**32)] = 42
+    """Every random choice comes from it."""
+    resume: str | None = None
+    """A run folder to continue; its own overrides are taken up again."""
+    dry_run: bool = False
+    """Check everything, show the plan, train nothing."""
+    extensions: tuple[str, ...] = ()
+    """Modules of your own that _target_ may name."""
+    train: TrainConfig
+    """How long and in what steps to train."""
+    hardware: HardwareConfig
+    """What to train on."""
+    paths: PathsConfig
+    """Folders."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked configuration. Components are built by ``run.py``, which knows what each needs."""
+
+    plain: PlainSections
+    components: Mapping[str, Component]
+    """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
+    judges: Mapping[str, Any]
+    """Configurations of objective, early_stopping and guard, by section."""
+
+    def __getitem__(self, group: str) -> Component:
+        return self.components[group]
+
+
+JUDGES = {
+    "objective": "counterpoise.metrics.ObjectiveConfig",
+    "early_stopping": "counterpoise.guards.early_stopping.EarlyStoppingConfig",
+    "guard": "counterpoise.guards.non_finite.NonFiniteConfig",
+}
+"""Sections whose dataclass stands beside the code that it configures."""
+
+
+def check(node: Mapping[str, Any]) -> Experiment:
+    """Check a resolved config.
+
+    Raises:
+        UserError: with every problem found: unknown keys, wrong types, values out of range, broken relations.
+    """
+    problems: list[Problem] = []
+    plain_names = {field.name for field in fields(PlainSections)}
+    known = plain_names | set(BASES) | set(JUDGES)
+    problems += [Problem(str(key), "unknown key.", nearest(str(key), known)) for key in node if key not in known]
+    plain = parse(PlainSections, {k: v for k, v in node.items() if k in plain_names}, "", problems)
+    extensions = _extensions(node.get("extensions"))
+    found = {group: resolve_component(group, node.get(group), extensions, problems) for group in BASES}
+    judges = {name: _parse_section(name, target, node.get(name), problems) for name, target in JUDGES.items()}
+    components = {group: component for group, component in found.items() if component is not None}
+    problems += _relations(components)
+    if problems:
+        raise UserError(problems)
+    return Experiment(plain, components, judges)
+
+
+def _extensions(value: object) -> Sequence[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
+
+
+def _parse_section(name: str, target: str, node: object, problems: list[Problem]) -> Any:
+    from counterpoise.config.targets import resolve_target
+
+    return parse(resolve_target(name, target, ()), node if node is not None else {}, name, problems)
+
+
+def _relations(components: Mapping[str, Component]) -> list[Problem]:
+    found = []
+    if "model" in components and "encoding" in components:
+        wanted, given = components["model"].target.encoding, components["encoding"].target.kind  # type: ignore[attr-defined]
+        if wanted != given:
+            message = f"{components['model'].target.__name__} reads {wanted!r}, but this encoding gives {given!r}."
+            found.append(Problem("encoding", message, f"Choose one that gives {wanted!r}."))
+    return found

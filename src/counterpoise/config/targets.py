@@ -1,0 +1,95 @@
+"""What ``_target_`` may name: this package and the modules listed in ``extensions``, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from counterpoise.config.schema import join, parse
+from counterpoise.errors import Problem, UserError, fail, nearest
+
+PACKAGE = "counterpoise"
+
+BASES = {
+    "data": "counterpoise.data.sources.base.Source",
+    "encoding": "counterpoise.data.encode.base.Encoding",
+    "model": "counterpoise.models.base.Model",
+    "loss": "counterpoise.losses.Loss",
+    "balance": "counterpoise.balance.Balance",
+    "optimizer": "torch.optim.Optimizer",
+    "scheduler": "counterpoise.optim.schedules.Schedule",
+    "tracker": "counterpoise.tracking.base.Tracker",
+}
+"""The groups that choose a component, and what that component must inherit from."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A class that was chosen by name, and its checked configuration."""
+
+    target: type
+    config: Any
+
+    def build(self, *parts: Any, **named: Any) -> Any:
+        """An instance: ``target(config, ...)``."""
+        return self.target(self.config, *parts, **named)
+
+
+def resolve_component(group: str, node: object, extensions: Sequence[str], problems: list[Problem]) -> Component | None:
+    """The component that ``node`` describes; ``None`` where that failed, with what is wrong in ``problems``."""
+    if not isinstance(node, Mapping):
+        problems.append(Problem(group, f"expected a mapping with _target_, got {node!r}."))
+        return None
+    try:
+        target = resolve_target(join(group, "_target_"), node.get("_target_"), extensions)
+        base = _load("", BASES[group])
+        if not (inspect.isclass(target) and issubclass(target, base)):
+            raise fail(join(group, "_target_"), f"{node['_target_']} is no {base.__name__}.", "See docs/extending.md.")
+    except UserError as error:
+        problems.extend(error.problems)
+        return None
+    schema = getattr(target, "Config", None)
+    if not (isinstance(schema, type) and is_dataclass(schema)):
+        problems.append(Problem(join(group, "_target_"), f"{target.__name__} needs a dataclass named Config."))
+        return None
+    before = len(problems)
+    config = parse(schema, node, group, problems)
+    return Component(target, config) if len(problems) == before else None
+
+
+def resolve_target(where: str, name: object, extensions: Sequence[str]) -> Any:
+    """Import what a dotted name stands for.
+
+    Raises:
+        UserError: if the name may not be used, or cannot be imported.
+    """
+    if not isinstance(name, str) or "." not in name:
+        raise fail(where, f"expected the dotted name of a class, got {name!r}.")
+    allowed = (PACKAGE, *extensions)
+    if not any(name.startswith(f"{module}.") for module in allowed):
+        top = name.split(".", 1)[0]
+        raise fail(
+            where,
+            f"{name} may not be constructed: only {', '.join(f'{module}.*' for module in allowed)} may.",
+            f"If you trust it, add its module: 'extensions=[{top}]'.",
+        )
+    return _load(where, name)
+
+
+def _load(where: str, name: str) -> Any:
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise fail(
+            where, f"{module_name} cannot be imported: {error}.", "Is it in this folder or installed?"
+        ) from error
+    except Exception as error:  # a user's own module can fail in any way while it is imported
+        raise fail(where, f"{module_name} fails while it is imported: {type(error).__name__}: {error}.") from error
+    if not hasattr(module, attribute):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise fail(where, f"{module_name} has no {attribute}.", nearest(attribute, classes))
+    return getattr(module, attribute)

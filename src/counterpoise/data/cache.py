@@ -1,0 +1,155 @@
+"""A content-addressed cache on disk: a folder per fingerprint, built once, checked whenever it is opened.
+
+Several processes may ask for the same entry at once: one builds it in a temporary folder under a lock and renames it
+into place, the others wait and open it. Every file's checksum stands in the entry's manifest; a damaged entry is
+rebuilt with a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from filelock import FileLock
+
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import fail
+from counterpoise.jsonio import dumps, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
+
+
+class _HashSink:
+    """A file-like object that keeps nothing but the hash of what is written to it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.hash = hashlib.blake2b(digest_size=16)
+
+    def write(self, data: Any) -> int:
+        self.hash.update(data)
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def records_fingerprint(records: Records) -> str:
+    """Hash of every row, text, label and class name; independent of how Arrow happens to chunk the table."""
+    sink = _HashSink()
+    sink.write(dumps(list(records.classes)).encode())
+    table = records.table.combine_chunks().replace_schema_metadata(None)
+    with pa.PythonFile(sink, mode="w") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    return sink.hash.hexdigest()
+
+
+def dataset_fingerprint(dataset: Dataset) -> str:
+    """Hash of all splits."""
+    return fingerprint({name: records_fingerprint(split) for name, split in dataset.splits().items()})
+
+
+def fingerprint(key: Mapping[str, Any]) -> str:
+    """Hash of a JSON-ready mapping, independent of the order of its keys."""
+    return hashlib.blake2b(_canonical(key).encode(), digest_size=16).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{dumps(k)}:{_canonical(value[k])}" for k in sorted(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_canonical(item) for item in value) + "]"
+    return dumps(value, indent=None)
+
+
+def file_checksum(path: Path) -> str:
+    """blake2b of a file's content."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def folder_checksums(folder: Path) -> dict[str, str]:
+    """Checksum of every file below ``folder`` by relative name, the manifest aside."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder that carries a manifest of checksums; ``None`` if nothing is."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+        expected = manifest["checksums"]
+        if not isinstance(expected, Mapping) or not expected:
+            return "its manifest lists no files"
+        for name, checksum in expected.items():
+            if file_checksum(folder / name) != checksum:
+                return f"{name} does not match its checksum"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+class Cache:
+    """Entries below one folder.
+
+    Args:
+        root: where they are kept; made when first needed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def entry(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """The folder for ``key``, built by ``build(folder)`` if it is not there or damaged.
+
+        Args:
+            kind: first part of the folder's name, for people.
+            key: everything that the content depends on, JSON-ready.
+            build: fills an empty folder.
+
+        Raises:
+            UserError: if the cache's folder cannot be written.
+        """
+        name = f"{kind}-{fingerprint(key)}"
+        final = self.root / name
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / f"{name}.lock"):
+                if final.exists():
+                    problem = damage(final)
+                    if problem is None:
+                        return final
+                    log.warning("The cache entry %s is damaged (%s); it is built again.", final, problem)
+                    shutil.rmtree(final)
+                self._build(final, key, build)
+        except OSError as error:
+            raise fail(
+                "paths.cache",
+                f"the cache folder {self.root} cannot be used: {error}.",
+                "Free some space, or name another folder with paths.cache=...",
+            ) from error
+        return final
+
+    def _build(self, final: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> None:
+        building = final.with_name(f".{final.name}.building")  # the lock is held, so one name is enough
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        try:
+            build(building)
+            write_json(building / MANIFEST, {"key": key, "checksums": folder_checksums(building)})
+            building.rename(final)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)

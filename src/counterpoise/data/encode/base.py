@@ -1,0 +1,86 @@
+"""Encodings: from records to the ragged columns that a kind of model reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from counterpoise.data.cache import Cache
+from counterpoise.data.records import Dataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of one kind of model for ``B`` samples."""
+
+    inputs: Mapping[str, Tensor]
+    """Keyword arguments of the model's ``forward``."""
+    labels: Tensor
+    """Class indices, ``[B]``, int64."""
+    rows: Tensor
+    """Row numbers in the data set, ``[B]``, int64."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``; copies from pinned memory do not block."""
+        if device.type == "cpu":
+            return self
+        inputs = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
+        labels, rows = (value.to(device, non_blocking=True) for value in (self.labels, self.rows))
+        return Batch(inputs, labels, rows)
+
+    def pin(self) -> Batch:
+        """The same batch in page-locked memory."""
+        inputs = {name: value.pin_memory() for name, value in self.inputs.items()}
+        return Batch(inputs, self.labels.pin_memory(), self.rows.pin_memory())
+
+
+class EncodedSplit(Protocol):
+    """One split, ready to be batched. All that the loader knows of an encoding."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices, ``[N]``."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Size of each sample (tokens, nodes, chunks), ``[N]``: samples of similar size share a batch."""
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The samples at ``indices [B]``, by vectorised gathers."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An encoded data set."""
+
+    splits: Mapping[str, EncodedSplit]
+    """By name: train, valid and, where there is one, test."""
+    properties: Mapping[str, Any]
+    """What a model of this kind must know, e.g. ``vocab_size``, ``pad_id`` and ``max_length`` of tokens."""
+    artefacts: Mapping[str, Path] = field(default_factory=dict)
+    """Files to keep with the run, by name: what is needed to encode new input in the same way."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Counts worth keeping beside the result, e.g. how much was truncated. JSON-ready."""
+
+
+class Encoding(ABC):
+    """Turns records into an encoded data set. A subclass sets ``Config`` and ``kind``."""
+
+    Config: ClassVar[type]
+    kind: ClassVar[str]
+    """What a model asks for by its ``encoding`` attribute."""
+
+    @abstractmethod
+    def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
+        """Encode every split. Anything that is learnt (a vocabulary) is learnt from the training split alone."""

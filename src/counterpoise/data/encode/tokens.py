@@ -1,0 +1,219 @@
+"""Token ids: byte-level BPE trained on the training split, or a pretrained tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from counterpoise.config.schema import Range
+from counterpoise.data.cache import Cache, dataset_fingerprint
+from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.ragged import Ragged
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import fail
+from counterpoise.jsonio import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
+FORMAT = 1
+"""Raised whenever the layout of a cache entry changes."""
+_CHUNK = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensConfig:
+    """How text becomes token ids."""
+
+    pretrained: str | None = None
+    """A Hugging Face tokenizer by name or local folder; null trains a byte-level BPE on the training split."""
+    vocab_size: Annotated[int, Range(ge=300)] = 4096
+    """Largest vocabulary of the BPE that is trained here; 256 bytes and four special tokens always stand in it."""
+    max_length: Annotated[int, Range(ge=8)] = 512
+    """Longest sequence in tokens, special tokens included; what is cut is counted."""
+
+
+@dataclass(frozen=True)
+class TokenSplit:
+    """One split as token ids."""
+
+    ids: Ragged
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    pad_id: int
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per sample, ``[N]``."""
+        return self.ids.lengths
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """``ids [B, L]`` int64 and ``lengths [B]`` int64, padded to the longest of the batch."""
+        ids = self.ids.gather(indices, self.pad_id)
+        lengths = self.ids.offsets[indices + 1] - self.ids.offsets[indices]
+        inputs = {"ids": torch.from_numpy(ids).long(), "lengths": torch.from_numpy(lengths)}
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), torch.from_numpy(self.rows[indices]))
+
+
+class Tokens(Encoding):
+    """Token ids with CLS in front and SEP behind, cut to ``max_length``."""
+
+    Config: ClassVar[type] = TokensConfig
+    kind: ClassVar[str] = "tokens"
+
+    def __init__(self, config: TokensConfig) -> None:
+        self.config = config
+
+    def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
+        """Train or load the tokenizer, encode all splits; both are cached.
+
+        Raises:
+            UserError: if the pretrained tokenizer cannot be found, or has no padding token.
+        """
+        key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **asdict(self.config)}
+        if self.config.pretrained is not None:
+            # The name alone does not say what it stands for: a local folder's content may change.
+            key["tokenizer"] = _checksum_text(_pretrained(self.config.pretrained).to_str())
+        folder = cache.entry("tokens", key, partial(self._build, dataset))
+        meta = read_json(folder / "meta.json")
+        splits = {
+            name: TokenSplit(_read_column(folder / f"{name}.arrow"), split.labels, split.rows, meta["pad_id"])
+            for name, split in dataset.splits().items()
+        }
+        properties = {name: meta[name] for name in ("vocab_size", "pad_id", "max_length")}
+        properties["pretrained"] = self.config.pretrained
+        return Encoded(splits, properties, {"tokenizer.json": folder / "tokenizer.json"}, meta["notes"])
+
+    def _build(self, dataset: Dataset, folder: Path) -> None:
+        name = self.config.pretrained
+        tokenizer = train_bpe(dataset.train, self.config.vocab_size) if name is None else _pretrained(name)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.save(str(folder / "tokenizer.json"))
+        notes: dict[str, Any] = {}
+        for split_name, split in dataset.splits().items():
+            ids, notes[split_name] = encode_texts(tokenizer, split.texts, self.config.max_length)
+            _write_column(folder / f"{split_name}.arrow", ids)
+        meta = {
+            "vocab_size": tokenizer.get_vocab_size(),
+            "pad_id": pad_id(tokenizer),
+            "max_length": self.config.max_length,
+            "notes": {"tokens": notes},
+        }
+        write_json(folder / "meta.json", meta)
+
+
+def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
+    """A byte-level BPE learnt from the training split alone; it can spell any text, so nothing is ever unknown."""
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[PAD, CLS, SEP, UNKNOWN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_batches_of(train.texts), trainer=trainer, length=len(train))
+    cls, sep = tokenizer.token_to_id(CLS), tokenizer.token_to_id(SEP)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}", special_tokens=[(CLS, cls), (SEP, sep)]
+    )
+    return tokenizer
+
+
+def encode_texts(tokenizer: Tokenizer, texts: list[str], max_length: int) -> tuple[Ragged, Mapping[str, Any]]:
+    """Token ids of every text, at most ``max_length`` each, with counts of what was cut."""
+    items: list[NDArray[np.int32]] = []
+    longest = cut = tokens = tokens_cut = 0
+    for texts_chunk in _batches_of(texts):
+        for encoding in tokenizer.encode_batch_fast(texts_chunk):
+            ids = np.asarray(encoding.ids, np.int32)
+            tokens += len(ids)
+            longest = max(longest, len(ids))
+            if len(ids) > max_length:
+                cut += 1
+                tokens_cut += len(ids) - max_length
+                # The last token is kept: it is SEP wherever the tokenizer ends its sequences with one.
+                ids = np.concatenate([ids[: max_length - 1], ids[-1:]])
+            items.append(ids)
+    ragged = Ragged.from_items(items)
+    notes = {
+        "samples": len(items),
+        "median_length": float(np.median([len(item) for item in items])) if items else 0.0,
+        "longest": longest,
+        "truncated_samples": cut,
+        "truncated_tokens_share": tokens_cut / tokens if tokens else 0.0,
+    }
+    return ragged, notes
+
+
+def pad_id(tokenizer: Tokenizer) -> int:
+    """The id that pads: this project's own, or the name that BERT, RoBERTa and the like give theirs."""
+    for name in (PAD, "[PAD]", "<|padding|>", "<|endoftext|>"):
+        found = tokenizer.token_to_id(name)
+        if found is not None:
+            return int(found)
+    raise fail("encoding.pretrained", "this tokenizer has no padding token.", "Choose an encoder's tokenizer.")
+
+
+def _pretrained(name: str) -> Tokenizer:
+    local = Path(name).expanduser() / "tokenizer.json"
+    try:
+        if local.is_file():
+            return Tokenizer.from_str(_without_padding(local.read_text(encoding="utf-8")))
+        from transformers import AutoTokenizer  # 1 s; only who fine-tunes pays for it
+
+        backend = AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer
+        return Tokenizer.from_str(_without_padding(backend.to_str()))
+    except Exception as error:
+        raise fail(
+            "encoding.pretrained",
+            f"the tokenizer {name!r} cannot be loaded: {_first_line(error)}",
+            "Name a local folder that holds tokenizer.json, or train from scratch with model.pretrained=null.",
+        ) from error
+
+
+def _without_padding(serialized: str) -> str:
+    content = json.loads(serialized)
+    content["padding"] = content["truncation"] = None
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _checksum_text(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _batches_of(texts: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), _CHUNK):
+        yield texts[start : start + _CHUNK]
+
+
+def _write_column(path: Path, ids: Ragged) -> None:
+    table = pa.table({"ids": ids.to_arrow()})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read_column(path: Path) -> Ragged:
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    return Ragged.from_arrow(table["ids"].chunk(0))

@@ -1,0 +1,214 @@
+"""Files as rows with their line numbers: JSON lines, CSV and Parquet, the first two also compressed with gzip.
+
+A record that cannot be read becomes a ``Fault`` in its place. What makes the rest of a file unreadable (damaged
+compression, a quote that is never closed) becomes a problem of the whole ``Sheet``.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from counterpoise.data.sources.sheet import Fault, Row, Sheet, Stream, lines, not_utf8, opened, short
+from counterpoise.errors import Problem, UserError, fail
+
+FORMATS = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+SUFFIXES = tuple(suffix + end for suffix, kind in FORMATS.items() for end in ("", ".gz")[: 2 - (kind == "parquet")])
+SUFFIXES_SHOWN = ".jsonl, .json, .ndjson, .csv, .tsv (all of them also with .gz) or .parquet"
+_MAX_NAMES = 200
+
+
+def format_of(path: Path) -> str | None:
+    """``json``, ``csv``, ``tsv`` or ``parquet`` by suffix; ``None`` for anything else."""
+    name = path.name.lower()
+    kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
+    return None if kind == "parquet" and name.endswith(".gz") else kind
+
+
+def read_sheet(path: Path, wanted: Sequence[str], max_record_bytes: int) -> Sheet:
+    """Read the ``wanted`` columns of every record.
+
+    Nothing is raised for what stands in the file: see ``Sheet.entries`` and ``Sheet.problems``.
+    """
+    kind = format_of(path)
+    sheet = Sheet(str(path), by_row=kind == "parquet")
+    # JSON may spell one byte of text with six, and a record has other columns too.
+    limit = 8 * max_record_bytes + (1 << 20)
+    try:
+        if kind is None:
+            raise fail(str(path), "is in no known format.", f"The name must end with {SUFFIXES_SHOWN}.")
+        if kind == "parquet":
+            _read_parquet(path, sheet, wanted)
+        else:
+            with opened(path) as stream:
+                if kind == "json":
+                    _read_json(stream, sheet, wanted, limit)
+                else:
+                    _read_csv(stream, sheet, wanted, limit, "\t" if kind == "tsv" else ",")
+    except UserError as error:
+        sheet.problems.extend(error.problems)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = f"the compressed data are damaged or cut off here ({error})."
+        sheet.problems.append(
+            Problem(sheet.where(sheet.line + 1), what, "Copy the file again; gzip -t FILE checks it.")
+        )
+    except OSError as error:
+        sheet.problems.append(Problem(str(path), f"cannot be read: {error.strerror or error}."))
+    return sheet
+
+
+def _read_json(stream: Stream, sheet: Sheet, wanted: Sequence[str], limit: int) -> None:
+    for raw in lines(stream, sheet, limit):
+        value = raw if isinstance(raw, Fault) else _parse_json(raw)
+        if isinstance(raw, bytes) and sheet.line == 1 and (raw.strip() in (b"[", b"{") or raw[:2] == b"[{"):
+            what = "holds one JSON document; expected one object per line."
+            raise fail(sheet.where(1), what, "A list can be converted with: jq -c '.[]' FILE > NEW.jsonl.")
+        if isinstance(value, dict):
+            if len(sheet.names) < _MAX_NAMES:
+                sheet.names.update(dict.fromkeys(value))
+            sheet.entries.append((sheet.line, {name: value[name] for name in wanted if name in value}))
+        elif value is not None:
+            sheet.entries.append((sheet.line, value))
+
+
+def _parse_json(raw: bytes) -> Row | Fault | None:
+    """One line; ``None`` for a blank one."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        return not_utf8(raw, error)
+    if not text.strip():
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", str(error))
+        place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        cut = "" if raw.endswith(b"\n") else "The file ends within this line: was it cut off?"
+        return Fault("bad JSON", f"is not valid JSON ({what}{place}).", cut)
+    if not isinstance(value, dict):
+        return Fault("not an object", f"expected a JSON object, got {short(value)}.")
+    return value
+
+
+def _read_csv(stream: Stream, sheet: Sheet, wanted: Sequence[str], limit: int, delimiter: str) -> None:
+    broken: dict[int, Fault] = {}
+    reader = csv.reader(_decoded(stream, sheet, limit, broken), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    picked: list[tuple[str, int]] = []
+    before = csv.field_size_limit(limit)
+    try:
+        for first, last, fields in _csv_records(reader, sheet):
+            # A record may span several lines: name the one that holds the bad byte.
+            bad = next((broken[n] for n in range(first, last + 1) if n in broken), None) if broken else None
+            if header is None:
+                header = _header(fields, sheet, wanted, first, bad)
+                picked = [(name, header.index(name)) for name in wanted if name in header]
+            elif bad is not None:
+                place = next(n for n in range(first, last + 1) if n in broken)
+                sheet.entries.append((place, bad))
+            elif len(fields) != len(header):
+                what = f"has {len(fields)} fields, but the header has {len(header)}."
+                fault = Fault("wrong number of fields", what, "Put quotes around a field that holds a separator.")
+                sheet.entries.append((first, fault))
+            else:
+                sheet.entries.append((first, {name: fields[index] for name, index in picked}))
+    finally:
+        csv.field_size_limit(before)
+
+
+def _decoded(stream: Stream, sheet: Sheet, limit: int, broken: dict[int, Fault]) -> Iterator[str]:
+    for raw in lines(stream, sheet, limit):
+        if isinstance(raw, Fault):
+            raise fail(sheet.where(sheet.line), raw.message, raw.remedy)
+        try:
+            yield raw.decode()
+        except UnicodeDecodeError as error:
+            broken[sheet.line] = not_utf8(raw, error)
+            yield raw.decode(errors="replace")
+
+
+def _csv_records(reader: Iterator[list[str]], sheet: Sheet) -> Iterator[tuple[int, int, list[str]]]:
+    """First line, last line and fields of each record that is not blank.
+
+    Raises:
+        UserError: where the quoting is broken; where the next record begins is a guess from there on.
+    """
+    last = 0
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            known = {
+                "unexpected end of data": "a quoted field that begins in this record is never closed.",
+                "new-line": "a carriage return stands outside quotes; lines must end with \\n or \\r\\n.",
+                "field larger": f"a field is too long ({error}); perhaps its quote is never closed.",
+            }
+            what = next((text for start, text in known.items() if str(error).startswith(start)), "")
+            what = what or f"the quoting is broken ({error})."
+            raise fail(sheet.where(last + 1), what, "A quote inside a quoted field is written twice.") from None
+        first, last = last + 1, sheet.line
+        if fields:
+            yield first, last, fields
+
+
+def _header(fields: list[str], sheet: Sheet, wanted: Sequence[str], line: int, bad: Fault | None) -> list[str]:
+    if bad is not None:
+        raise fail(sheet.where(line), f"the header {bad.message}", bad.remedy)
+    if len(fields) == 1 and any(sign in fields[0] for sign in ";\t|,"):
+        what = f"the header is one single column, {short(fields[0])}."
+        raise fail(sheet.where(line), what, "Separate columns by commas in .csv files and by tabs in .tsv files.")
+    twice = [name for name in wanted if fields.count(name) > 1]
+    if twice:
+        raise fail(sheet.where(line), f"the header has the column {short(twice[0])} more than once.")
+    sheet.names = dict.fromkeys(fields)
+    return fields
+
+
+def _read_parquet(path: Path, sheet: Sheet, wanted: Sequence[str]) -> None:
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            twice = [name for name in wanted if names.count(name) > 1]
+            if twice:
+                raise fail(str(path), f"has the column {short(twice[0])} more than once.")
+            sheet.names = dict.fromkeys(names)
+            picked = [name for name in wanted if name in sheet.names]
+            for batch in file.iter_batches(batch_size=4096, columns=picked):
+                columns = [_pylist(batch.column(name)) for name in picked]
+                for values in zip(*columns, strict=True):
+                    fault = next((value for value in values if isinstance(value, Fault)), None)
+                    row = fault or dict(zip(picked, values, strict=True))
+                    sheet.entries.append((len(sheet.entries) + 1, row))
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise fail(str(path), f"is not a readable Parquet file ({error}).", "Write or copy it again.") from None
+
+
+def _pylist(column: pa.Array) -> list[object]:
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        values: list[object] = []
+        for raw in column.cast(pa.large_binary()).to_pylist():
+            try:
+                values.append(raw if raw is None else raw.decode())
+            except UnicodeDecodeError as error:
+                values.append(not_utf8(raw, error))
+        return values

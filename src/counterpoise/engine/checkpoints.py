@@ -1,0 +1,158 @@
+"""Checkpoints: state only, checked by checksums, replaced by renaming, loaded without running code.
+
+``checkpoints/last`` is the newest, ``previous`` the one before it, ``best`` the weights of the best epoch. Each is a
+folder with ``model.safetensors``, ``state.pt`` (not in ``best``) and ``manifest.json``. At every moment of a save at
+least one of ``last`` and ``previous`` is whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from counterpoise.data.cache import MANIFEST, damage, folder_checksums
+from counterpoise.errors import Problem, UserError
+from counterpoise.jsonio import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raised whenever a checkpoint's layout changes."""
+MODEL, STATE = "model.safetensors", "state.pt"
+LAST, PREVIOUS, BEST = "last", "previous", "best"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found whole."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    def load_model(self, model: nn.Module) -> None:
+        """Put the weights into ``model``, every one of them."""
+        load_model(model, self.folder / MODEL, strict=True)
+
+    def load_state(self) -> dict[str, Any]:
+        """Everything else; ``weights_only``, so that nothing in the file can run."""
+        return torch.load(self.folder / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        folder: ``checkpoints`` in the run folder; made when first needed.
+        identity: fingerprints and versions that go into every manifest.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.identity = dict(identity or {})
+
+    def save_last(self, model: nn.Module, state: Mapping[str, Any], position: Mapping[str, int]) -> None:
+        """Make this the newest checkpoint; what was the newest becomes ``previous``."""
+        temporary = self._write("last", model, state, position)
+        last, previous = self.folder / LAST, self.folder / PREVIOUS
+        if last.exists():
+            _remove(previous)
+            last.rename(previous)
+        temporary.rename(last)
+        _sync_folder(self.folder)
+
+    def save_best(self, model: nn.Module, position: Mapping[str, int]) -> None:
+        """Keep these weights as the best so far."""
+        temporary = self._write("best", model, None, position)
+        best = self.folder / BEST
+        retired = self.folder / ".best.retired"
+        _remove(retired)
+        if best.exists():
+            best.rename(retired)
+        temporary.rename(best)
+        _sync_folder(self.folder)
+        _remove(retired)
+
+    def _write(self, name: str, model: nn.Module, state: Mapping[str, Any] | None, position: Mapping[str, int]) -> Path:
+        temporary = self.folder / f".{name}.writing"
+        _remove(temporary)
+        temporary.mkdir(parents=True)
+        save_model(model, str(temporary / MODEL))
+        if state is not None:
+            torch.save(dict(state), temporary / STATE)
+        manifest = {
+            "format": FORMAT,
+            "position": dict(position),
+            "identity": self.identity,
+            "checksums": folder_checksums(temporary),
+        }
+        write_json(temporary / MANIFEST, manifest)
+        for path in temporary.iterdir():
+            _sync_file(path)
+        _sync_folder(temporary)
+        return temporary
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; ``None`` where none was ever written.
+
+        A damaged ``last`` falls back to ``previous`` with a warning.
+
+        Raises:
+            UserError: if checkpoints are there, but all are damaged.
+        """
+        problems: list[Problem] = []
+        for name in (LAST, PREVIOUS):
+            folder = self.folder / name
+            if not folder.exists():
+                continue
+            problem = damage(folder)
+            if problem is None:
+                if problems:
+                    log.warning("%s Falling back to the checkpoint before it, %s.", problems[0], folder)
+                return Checkpoint(folder, read_json(folder / MANIFEST))
+            problems.append(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
+        if problems:
+            remedy = Problem(str(self.folder), "no checkpoint is whole.", "Remove the run folder to start over.")
+            raise UserError([*problems, remedy])
+        return None
+
+    def best(self) -> Checkpoint | None:
+        """The best epoch's weights, if they are there.
+
+        Raises:
+            UserError: if they are damaged.
+        """
+        # A save that was killed between its two renames left the older weights aside: they are whole.
+        for folder in (self.folder / BEST, self.folder / ".best.retired"):
+            if folder.exists():
+                problem = damage(folder)
+                if problem is not None:
+                    raise UserError(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
+                return Checkpoint(folder, read_json(folder / MANIFEST))
+        return None
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,97 @@
+"""The loop on a user's own loaders: any iterable of batches becomes groups of micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from counterpoise.data.encode.base import Batch
+from counterpoise.data.loader import Group
+from counterpoise.updates import updates_per_epoch
+
+
+class GroupSource(Protocol):
+    """What the loop draws from: :class:`counterpoise.data.loader.Loader`, or :class:`ForeignLoader` around another."""
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimizer updates in one epoch."""
+
+    def groups(self, epoch: int, consumed: int = 0) -> Iterator[Group]:
+        """The groups of ``epoch``, from the one that begins at sample ``consumed`` on."""
+
+
+def as_batch(item: Any, first_row: int = 0) -> Batch:
+    """A batch from what loaders commonly yield: a :class:`Batch`, ``(inputs..., labels)``, a mapping with ``labels``.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(item, Batch):
+        return item
+    if isinstance(item, Mapping) and "labels" in item:
+        inputs: Any = {name: value for name, value in item.items() if name not in ("labels", "rows")}
+        labels, rows = item["labels"], item.get("rows")
+    elif isinstance(item, tuple | list) and len(item) >= 2:
+        inputs, labels, rows = tuple(item[:-1]), item[-1], None
+    else:
+        raise TypeError(f"a batch must be a Batch, (inputs, labels) or a mapping with 'labels', but is {type(item)}")
+    numbers = torch.arange(first_row, first_row + len(labels)) if rows is None else rows
+    return Batch(inputs, labels.long(), numbers)
+
+
+class ForeignLoader:
+    """Groups from any sized iterable of batches, e.g. a ``torch.utils.data.DataLoader``.
+
+    A sampler with ``set_epoch`` is told the epoch. On resume the batches that were consumed are drawn again and thrown
+    away, so the order repeats exactly only where the loader's order is a function of the epoch.
+
+    Args:
+        loader: yields what :func:`as_batch` takes.
+        accumulation: micro-batches per optimizer update.
+    """
+
+    def __init__(self, loader: Iterable[Any], accumulation: int = 1) -> None:
+        if not isinstance(loader, Sized):
+            raise TypeError("the training loader must have a length: schedules and progress need it")
+        self.loader = loader
+        self.accumulation = accumulation
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimizer updates in one epoch."""
+        assert isinstance(self.loader, Sized)
+        return updates_per_epoch(len(self.loader), 1, self.accumulation)
+
+    def groups(self, epoch: int, consumed: int = 0) -> Iterator[Group]:
+        """The groups of ``epoch``, from the one that begins at sample ``consumed`` on."""
+        for owner in (self.loader, getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
+            set_epoch = getattr(owner, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(epoch)
+        batches = map(as_batch, iter(self.loader))
+        seen = 0
+        while group := list(islice(batches, self.accumulation)):
+            samples = sum(len(batch) for batch in group)
+            if seen >= consumed:
+                yield Group(group, samples)
+            seen += samples
+
+
+class ForeignBatches:
+    """A user's validation loader as batches with their indices; can be iterated again if the loader can."""
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        start = 0
+        for item in self.loader:
+            batch = as_batch(item, start)
+            yield np.arange(start, start + len(batch)), batch
+            start += len(batch)

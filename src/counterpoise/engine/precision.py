@@ -1,0 +1,68 @@
+"""Devices and number formats: which there are, and the Fabric that runs on them."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import DoublePrecision, MixedPrecision, Precision
+
+PrecisionName = Literal["fp32", "bf16", "fp16", "fp64"]
+DeviceName = Literal["cpu", "cuda", "mps"]
+
+
+def best_device() -> DeviceName:
+    """The device that training should use on this machine."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def best_precision(device: str) -> PrecisionName:
+    """bf16 where the device computes in it, fp16 (with a gradient scaler) on older GPUs, fp32 elsewhere."""
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device == "cpu" and cpu_has_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware (AVX-512 BF16 or AMX); emulated, it would be slower."""
+    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capability and capability())
+
+
+def make_fabric(
+    device: str, precision: PrecisionName, *, devices: int = 1, nodes: int = 1, tf32: bool = True
+) -> Fabric:
+    """A launched Fabric; under ``torchrun`` it joins the other processes.
+
+    The gradient scaler of fp16 is part of its precision plugin: see :func:`scaler_of`.
+    """
+    if precision not in get_args(PrecisionName):
+        raise ValueError(f"`precision` must be one of {get_args(PrecisionName)}, but is {precision!r}")
+    if tf32 and device == "cuda":
+        torch.set_float32_matmul_precision("high")
+    plugin = precision_plugin(device, precision)
+    strategy = "ddp" if devices * nodes > 1 else "auto"
+    fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, plugins=[plugin])
+    fabric.launch()
+    return fabric
+
+
+def precision_plugin(device: str, precision: PrecisionName) -> Precision:
+    """Fabric's plug-in for a number format."""
+    if precision == "fp64":
+        return DoublePrecision()
+    if precision == "fp32":
+        return Precision()
+    if precision == "bf16":
+        return MixedPrecision("bf16-mixed", device)
+    return MixedPrecision("16-mixed", device, scaler=torch.amp.GradScaler(device))
+
+
+def scaler_of(fabric: Fabric) -> torch.amp.GradScaler | None:
+    """The gradient scaler, where the precision has one."""
+    return getattr(fabric.strategy.precision, "scaler", None)

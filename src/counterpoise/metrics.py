@@ -1,0 +1,287 @@
+"""How good predictions are: one flat, JSON-ready dictionary from labels and probabilities, and the objective in it.
+
+NumPy only, so that reports can use it without torch. Every count-based figure comes from one confusion matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from counterpoise.config.schema import POSITIVE
+from counterpoise.errors import Problem, fail, nearest
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+METRICS: Final[dict[str, Literal["maximise", "minimise"]]] = {
+    "accuracy": "maximise",
+    "f1": "maximise",
+    "precision": "maximise",
+    "recall": "maximise",
+    "sensitivity": "maximise",
+    "specificity": "maximise",
+    "macro_f1": "maximise",
+    "weighted_f1": "maximise",
+    "macro_precision": "maximise",
+    "macro_recall": "maximise",
+    "mcc": "maximise",
+    "roc_auc": "maximise",
+    "pr_auc": "maximise",
+    "log_loss": "minimise",
+    "calibration_error": "minimise",
+}
+"""The metrics that can be an objective, and their direction. ``sensitivity`` and ``specificity``: two classes only."""
+
+_CALIBRATION_BINS = 15
+_SUM_TOLERANCE = 0.01  # generous: probabilities may have been kept in half precision
+
+
+def predicted_classes(probabilities: ArrayLike, threshold: float | None = None) -> Ints:
+    """The predicted class of each sample, ``[N]``: the most probable one, the lowest index winning ties.
+
+    With a threshold (two classes only) it is class 1 where its probability is at least the threshold.
+
+    Raises:
+        ValueError: for a threshold with more or fewer than two classes.
+    """
+    table = np.asarray(probabilities)
+    if threshold is None:
+        most_probable: Ints = np.argmax(table, axis=1)
+        return most_probable
+    if table.shape[1] != 2:
+        raise ValueError(f"a threshold needs two classes, got {table.shape[1]}")
+    return (table[:, 1] >= threshold).astype(np.int64)
+
+
+def classification_metrics(
+    labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str], threshold: float | None = None
+) -> dict[str, Any]:
+    """All figures of one split.
+
+    For two classes ``f1``, ``precision``, ``recall`` (also named ``sensitivity``), ``roc_auc`` and ``pr_auc`` are those
+    of class 1, and ``specificity`` is the recall of class 0. For more classes the former are macro averages, the areas
+    one class against the rest, and there is no sensitivity or specificity. Averages run over all of ``classes``.
+
+    A ratio with nothing below the line is 0, as with scikit-learn's ``zero_division=0``. An area that the labels do not
+    define is NaN: ``roc_auc`` where all labels agree, ``pr_auc`` without positives; a macro area is the mean over the
+    classes that define one. ``calibration_error`` is the expected calibration error with 15 bins of equal width
+    (Guo et al. 2017, On Calibration of Modern Neural Networks), over the probability of the predicted class;
+    ``log_loss`` is natural, per sample, with probabilities clipped at 2.2e-16.
+
+    Args:
+        labels: class indices, ``[N]``.
+        probabilities: ``[N, C]``, each row summing to 1.
+        classes: the C class names.
+        threshold: for two classes, the probability from which class 1 is predicted; ``None`` for the more probable.
+
+    Returns:
+        the metrics above by name; ``confusion_matrix`` as nested lists, rows being the actual classes; ``per_class``,
+        by class name: precision, recall, f1, support, predicted (both counts), predicted_share, actual_share.
+
+    Raises:
+        ValueError: for no samples, shapes that do not fit, labels outside 0..C-1, or rows that are no probabilities
+            (NaN, infinite, negative, not summing to 1).
+    """
+    truth, table = _checked(labels, probabilities, len(classes))
+    predicted = predicted_classes(table, threshold)
+    matrix = confusion_matrix(truth, predicted, len(classes))
+    return {
+        **_from_confusion(matrix),
+        **_areas(truth, table),
+        "calibration_error": _calibration_error(truth, predicted, table),
+        "log_loss": _log_loss(truth, table),
+        "per_class": _per_class(matrix, classes),
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def confusion_matrix(labels: Ints, predicted: Ints, n_classes: int) -> Ints:
+    """Counts ``[C, C]``, rows the actual and columns the predicted classes, from two ``[N]``."""
+    return np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def _checked(labels: ArrayLike, probabilities: ArrayLike, n_classes: int) -> tuple[Ints, Floats]:
+    truth, table = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    if n_classes < 2:
+        raise ValueError(f"needs at least two classes, got {n_classes}")
+    if truth.ndim != 1 or not len(truth):
+        raise ValueError(f"needs labels [N] with N > 0, got shape {truth.shape}")
+    if table.shape != (len(truth), n_classes):
+        raise ValueError(f"expected probabilities [{len(truth)}, {n_classes}], got {list(table.shape)}")
+    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= n_classes:
+        raise ValueError(f"labels must be integers from 0 to {n_classes - 1}")
+    # NaN fails every comparison, so this also finds it.
+    if not (table.min() >= 0 and np.abs(table.sum(axis=1) - 1).max() <= _SUM_TOLERANCE):
+        raise ValueError("every row of probabilities must be finite, not negative, and sum to 1")
+    return truth.astype(np.int64, copy=False), table
+
+
+def _rates(matrix: Ints) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 of every class, each ``[C]``."""
+    hits, actual, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    return _ratio(hits, predicted), _ratio(hits, actual), _ratio(2 * hits, actual + predicted)
+
+
+def _ratio(above: Ints, below: Ints) -> Floats:
+    return np.divide(above, below, out=np.zeros(len(below)), where=below != 0)
+
+
+def _from_confusion(matrix: Ints) -> dict[str, float]:
+    precision, recall, f1 = _rates(matrix)
+    macro = {
+        "macro_f1": float(f1.mean()),
+        "macro_precision": float(precision.mean()),
+        "macro_recall": float(recall.mean()),
+    }
+    if len(matrix) == 2:
+        one = {"f1": float(f1[1]), "precision": float(precision[1]), "recall": float(recall[1])}
+        one |= {"sensitivity": one["recall"], "specificity": float(recall[0])}
+    else:
+        one = {name.removeprefix("macro_"): value for name, value in macro.items()}
+    return {
+        "accuracy": float(np.trace(matrix) / matrix.sum()),
+        **one,
+        **macro,
+        "weighted_f1": float(np.average(f1, weights=matrix.sum(axis=1))),
+        "mcc": _mcc(matrix),
+    }
+
+
+def _mcc(matrix: Ints) -> float:
+    """Matthews correlation for C classes (Gorodkin 2004); 0 where labels or predictions are constant."""
+    counts = matrix.astype(np.float64)  # the products below overflow int64 from about a million samples on
+    actual, predicted, total = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
+    spread = (total**2 - actual @ actual) * (total**2 - predicted @ predicted)
+    if spread == 0:
+        return 0.0
+    return float((np.trace(counts) * total - actual @ predicted) / math.sqrt(spread))
+
+
+def _areas(truth: Ints, table: Floats) -> dict[str, float]:
+    """``roc_auc`` and ``pr_auc``: of class 1 of two, or the macro average of each class against the rest."""
+    columns = [1] if table.shape[1] == 2 else range(table.shape[1])
+    pairs = [_roc_and_pr(truth == c, table[:, c]) for c in columns]
+    roc, pr = ([value for value in values if not math.isnan(value)] for values in zip(*pairs, strict=True))
+    return {"roc_auc": _mean(roc), "pr_auc": _mean(pr)}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _roc_and_pr(positive: NDArray[np.bool_], scores: Floats) -> tuple[float, float]:
+    """Area under the ROC curve, and average precision, of one class; both ``[N]``."""
+    order = np.argsort(-scores)
+    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # tied samples enter the curve together
+    hits = np.cumsum(positive[order])[ends]
+    alarms = ends + 1 - hits
+    n_positive, n_negative = int(hits[-1]), int(alarms[-1])
+    if not n_positive:
+        return math.nan, math.nan
+    precision = hits / (ends + 1)
+    average_precision = float(np.diff(hits, prepend=0) @ precision) / n_positive
+    if not n_negative:
+        return math.nan, average_precision
+    trapezes = np.diff(alarms, prepend=0) @ (hits + np.concatenate(([0], hits[:-1])))
+    return float(trapezes) / (2 * n_positive * n_negative), average_precision
+
+
+def _calibration_error(truth: Ints, predicted: Ints, table: Floats) -> float:
+    """``sum_b |correct_b - confidence_b| / N`` over bins ``(b/15, (b+1)/15]`` of the confidence."""
+    confidence = table[np.arange(len(truth)), predicted]
+    edges = np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS
+    gap = (predicted == truth) - confidence
+    per_bin = np.bincount(np.searchsorted(edges, confidence), weights=gap)
+    return float(np.abs(per_bin).sum() / len(truth))
+
+
+def _log_loss(truth: Ints, table: Floats) -> float:
+    chosen = table[np.arange(len(truth)), truth]
+    return float(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1)).mean())
+
+
+def _per_class(matrix: Ints, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    support, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), int(matrix.sum())
+    columns = {
+        **dict(zip(("precision", "recall", "f1"), _rates(matrix), strict=True)),
+        "support": support,
+        "predicted": predicted,
+        "predicted_share": predicted / total,
+        "actual_share": support / total,
+    }
+    return {name: {key: column[i].item() for key, column in columns.items()} for i, name in enumerate(classes)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """The one figure that early stopping, the best checkpoint and sweeps go by."""
+
+    metric: str = "macro_f1"
+    """A metric's name, or ``custom`` for the weighted sum below."""
+    weights: Annotated[dict[str, float], POSITIVE] = field(default_factory=dict)
+    """For ``custom``: weight by metric, e.g. accuracy 0.3, weighted_f1 0.3, macro_f1 0.4. The sum is maximised, so
+    a metric that is better when small counts negatively."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Unknown names, and weights that are missing, idle or infinite."""
+        names = [*METRICS, "custom"]
+        if self.metric not in names:
+            yield Problem("metric", f"unknown metric {self.metric!r}.", nearest(self.metric, names))
+        if self.metric == "custom" and not self.weights:
+            yield Problem("weights", "must not be empty with metric=custom.", "Example: {accuracy: 0.3, f1: 0.7}.")
+        if self.metric in METRICS and self.weights:
+            yield Problem("weights", f"have no effect with metric={self.metric}.", "Use metric=custom, or drop them.")
+        for name, weight in self.weights.items():
+            if name not in METRICS:
+                yield Problem(f"weights.{name}", "unknown metric.", nearest(name, METRICS))
+            elif not math.isfinite(weight):
+                yield Problem(f"weights.{name}", f"must be finite, but is {weight}.")
+
+
+class Objective:
+    """Scores a dictionary of metrics, and compares scores."""
+
+    Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
+
+    def __init__(self, config: ObjectiveConfig) -> None:
+        self.config = config
+
+    @property
+    def name(self) -> str:
+        """The metric's name, or ``custom``."""
+        return self.config.metric
+
+    @property
+    def maximise(self) -> bool:
+        """Whether larger is better."""
+        return METRICS.get(self.name, "maximise") == "maximise"
+
+    def score(self, metrics: Mapping[str, Any]) -> float:
+        """The objective's value; NaN if a metric it needs is.
+
+        Raises:
+            UserError: if these metrics lack one that is needed (``specificity`` with three classes).
+        """
+        if self.name != "custom":
+            return _get(metrics, self.name)
+        signs = {"maximise": 1, "minimise": -1}
+        return sum(signs[METRICS[name]] * w * _get(metrics, name) for name, w in self.config.weights.items())
+
+    def better(self, a: float, b: float, min_delta: float = 0.0) -> bool:
+        """Whether score ``a`` beats ``b`` by more than ``min_delta``. NaN beats nothing and loses to every number."""
+        if math.isnan(a) or math.isnan(b):
+            return math.isnan(b) and not math.isnan(a)
+        return (a - b if self.maximise else b - a) > min_delta
+
+
+def _get(metrics: Mapping[str, Any], name: str) -> float:
+    if name not in metrics:
+        known = [key for key in METRICS if key in metrics]
+        raise fail("objective", f"{name!r} is not defined for this data.", f"Choose one of: {', '.join(known)}.")
+    return float(metrics[name])

@@ -1,0 +1,152 @@
+"""The plan of a run: every number that is derived rather than given, decided before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from omegaconf import OmegaConf
+
+from counterpoise.config.experiment import Experiment
+from counterpoise.config.hardware import Device, HardwareConfig, closest_profile, matches_machine
+from counterpoise.config.schema import parse
+from counterpoise.engine.precision import DeviceName, best_device, best_precision
+from counterpoise.errors import fail
+from counterpoise.optim.scaling import scale
+from counterpoise.updates import effective_batch, updates_per_epoch
+
+log = logging.getLogger(__name__)
+
+FALLBACK_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the run will do, in numbers. A resumed run must have the same."""
+
+    profile: str
+    device: str
+    precision: str
+    batch_size: int
+    accumulation: int
+    processes: int
+    effective_batch: int
+    evaluation_batch: int
+    lr: float
+    """After scaling."""
+    lr_factor: float
+    warmup_ratio: float
+    """After scaling."""
+    samples: int
+    """In the training split."""
+    epochs: int
+    updates_per_epoch: int
+    total_updates: int
+
+
+def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) -> Plan:
+    """Derive the plan for a training split of ``samples``. ``hardware`` is :func:`settle_hardware`'s answer."""
+    train = experiment.plain.train
+    optimizer = experiment["optimizer"].config
+    family = getattr(experiment["model"].target, "family", "default")
+    automatic = hardware.batch_for(family) or FALLBACK_BATCH
+    batch_size = automatic if train.batch_size == "auto" else int(train.batch_size)
+    accumulation = (hardware.accumulation or 1) if train.accumulation == "auto" else int(train.accumulation)
+    processes = hardware.devices * hardware.nodes
+    total = effective_batch(batch_size, accumulation, processes)
+    scaled = scale(
+        optimizer.scaling,
+        lr=optimizer.lr,
+        warmup_ratio=experiment["scheduler"].config.warmup_ratio,
+        effective_batch=total,
+        base_batch=optimizer.base_batch,
+    )
+    per_epoch = updates_per_epoch(samples, batch_size, accumulation, processes)
+    assert hardware.device is not None
+    assert hardware.precision is not None
+    return Plan(
+        profile=hardware.profile,
+        device=hardware.device,
+        precision=hardware.precision,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        processes=processes,
+        effective_batch=total,
+        evaluation_batch=2 * batch_size if train.evaluation_batch == "auto" else int(train.evaluation_batch),
+        lr=scaled.lr,
+        lr_factor=scaled.factor,
+        warmup_ratio=scaled.warmup_ratio,
+        samples=samples,
+        epochs=train.epochs,
+        updates_per_epoch=per_epoch,
+        total_updates=per_epoch * train.epochs,
+    )
+
+
+def detect() -> Device:
+    """The best device of this machine."""
+    kind = best_device()
+    if kind == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        return Device("cuda", properties.name, properties.total_memory / 1e9)
+    return Device(kind, {"cpu": "this machine's processor", "mps": "Apple GPU"}[kind], 0.0)
+
+
+def read_profiles(folder: Path) -> dict[str, HardwareConfig]:
+    """All hardware profiles of ``conf/hardware``, by name."""
+    files = sorted(folder.glob("*.yaml"))
+    return {
+        file.stem: parse(HardwareConfig, OmegaConf.to_container(OmegaConf.load(file)), "hardware") for file in files
+    }
+
+
+def settle_hardware(
+    asked: HardwareConfig, device: Device, profiles: dict[str, HardwareConfig]
+) -> tuple[HardwareConfig, str]:
+    """The hardware configuration with no choice left open, and one sentence on what it came to.
+
+    ``auto`` takes the closest profile, keeping every value that was given. A profile whose hardware is not there runs
+    on what is there, at the profile's sizes.
+
+    Raises:
+        UserError: if ``hardware.require`` is set and the machine has something else, or a device is asked for by name
+            that is not there.
+    """
+    if asked.require and not matches_machine(asked, device):
+        raise fail(
+            "hardware.require", f"this machine has no {asked.profile}, but {device.name}.", "Drop it to run here."
+        )
+    if asked.profile == "auto":
+        base = profiles[closest_profile(device, profiles)]
+        given = {name: value for name, value in vars(asked).items() if value not in (None, {}) and name != "profile"}
+        settled = dataclasses.replace(base, **{**given, "matches": base.matches, "memory_gb": base.memory_gb})
+        said = f"{device.name}, profile {base.profile}"
+    else:
+        settled, said = asked, f"profile {asked.profile}"
+    wanted = settled.device or device.kind
+    there = wanted if wanted in ("cpu", device.kind) else device.kind
+    if there != wanted:
+        said = f"no {asked.profile} here: {device.name} runs it, at the profile's sizes"
+        settled = dataclasses.replace(settled, precision=None, workers=None)
+    precision = settled.precision or best_precision(there)
+    workers = settled.workers if settled.workers is not None else (2 if there == "cuda" else 0)
+    return dataclasses.replace(settled, device=cast(DeviceName, there), precision=precision, workers=workers), said
+
+
+def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The plan as rows for people."""
+    batch = f"{plan.batch_size} × {plan.accumulation}" + (f" × {plan.processes}" if plan.processes > 1 else "")
+    scaled = f" (× {plan.lr_factor:.3g} for the batch)" if plan.lr_factor != 1 else ""
+    return [
+        ("data", str(facts["data"])),
+        ("model", str(facts["model"])),
+        ("hardware", str(facts["hardware"])),
+        ("precision", plan.precision),
+        ("batch", f"{batch} = {plan.effective_batch} per update"),
+        ("learning rate", f"{plan.lr:.3g}{scaled}, warm-up {plan.warmup_ratio:.1%}"),
+        ("updates", f"{plan.updates_per_epoch} an epoch, {plan.total_updates} in {plan.epochs} epochs at most"),
+    ]

@@ -1,0 +1,134 @@
+"""The console: a live progress bar and an epoch table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from counterpoise.events import BaseObserver, Decision, EpochEvent, UpdateEvent, Verdict
+
+PLAIN_WIDTH = 120
+WIDTHS = (5, 10, 10, 10, 9, 9)
+SHOWN_CLASSES = 4
+"""Classes that have a column in the epoch table; the history holds all."""
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console that never wraps or truncates when its output goes to a file or a pipe."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH, soft_wrap=True)
+    return console
+
+
+class ConsoleObserver(BaseObserver):
+    """Shows how training goes.
+
+    Args:
+        console: where to.
+        classes: class names; the share that is predicted as each is shown every epoch.
+        metric: name of the figure that decides.
+    """
+
+    def __init__(self, console: Console, classes: Sequence[str], metric: str) -> None:
+        self.console = console
+        self.classes = list(classes)
+        self.metric = metric
+        self._progress: Progress | None = None
+        self._total = 0
+
+    def on_start(self, plan: Mapping[str, Any]) -> None:
+        """Open the bar, or say where training begins."""
+        self._total = plan["total_updates"]
+        done = plan["position"]["update"]
+        if done:
+            self.console.print(f"Resuming after update {done} of {self._total}.")
+        self.console.print(self._header())
+        for epoch in plan["history"]:
+            self.console.print(self._row(EpochEvent(**epoch)))
+        if self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn(
+                    "loss {task.fields[loss]}  lr {task.fields[lr]}  |g| {task.fields[norm]}  {task.fields[speed]}/s"
+                ),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._progress.start()
+            self._task = self._progress.add_task(
+                "", total=self._total, completed=done, epoch="1", loss="-", lr="-", norm="-", speed="-"
+            )
+
+    def on_update(self, event: UpdateEvent) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            self._progress.update(
+                self._task,
+                completed=event.update,
+                epoch=str(event.epoch + 1),
+                loss=f"{event.loss:.4f}",
+                lr=f"{event.lr:.2e}",
+                norm=f"{event.grad_norm:.2f}",
+                speed=f"{event.samples_per_second:.0f}",
+            )
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """One row of the epoch table."""
+        self.console.print(self._row(event))
+
+    def on_finish(self, verdict: Verdict) -> None:
+        """Close the bar, and say why training ended early, if it did."""
+        self.close()
+        if verdict.decision >= Decision.STOP:
+            self.console.print(f"Training ended by {verdict.judge}: {verdict.reason}.")
+
+    def close(self) -> None:
+        """Give the terminal back; does no harm twice."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _header(self) -> str:
+        names = ("epoch", "train loss", "valid loss", self.metric[:10], "accuracy", "macro f1")
+        figures = " ".join(f"{name:>{width}}" for name, width in zip(names, WIDTHS, strict=True))
+        shares = " ".join(f"{name[:12]:>12}" for name in self.classes[:SHOWN_CLASSES])
+        return f"{figures}  predicted as {shares}  {'seconds':>7}"
+
+    def _row(self, event: EpochEvent) -> str:
+        valid = event.valid
+        rates = [float(valid.get(name, "nan")) for name in ("accuracy", "macro_f1")]
+        values = [f"{value:.4f}" for value in (event.train_loss, valid["loss"], event.score, *rates)]
+        figures = " ".join(f"{v:>{width}}" for v, width in zip([str(event.epoch + 1), *values], WIDTHS, strict=True))
+        shares = " ".join(f"{self._share(valid, name):>12.1%}" for name in self.classes[:SHOWN_CLASSES])
+        return f"{figures} {'':>13} {shares}  {event.seconds:>7.1f}{' *' if event.is_best else ''}"
+
+    def _share(self, valid: Mapping[str, Any], name: str) -> float:
+        return float(valid.get("per_class", {}).get(name, {}).get("predicted_share", "nan"))
+
+
+RESULT_COLUMNS = ("accuracy", "f1", "precision", "recall", "macro_f1", "roc_auc", "pr_auc", "mcc")
+
+
+def result_table(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str] = RESULT_COLUMNS) -> Table:
+    """Figures by row; an undefined one is shown as a dash."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for name, figures in rows.items():
+        table.add_row(name, *(_number(figures.get(column)) for column in columns))
+    return table
+
+
+def _number(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) and value == value else "-"

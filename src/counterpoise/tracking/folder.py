@@ -1,0 +1,170 @@
+"""The run folder: the only interface between a run and everything after it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from counterpoise.errors import Problem, UserError, fail
+from counterpoise.jsonio import read_json, write_atomically, write_json
+
+FORMAT = 1
+"""Raised whenever the layout of a run folder changes."""
+
+FREE = ("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_")
+"""Keys (or beginnings of keys) that may differ when a run is resumed: they do not change a bit of its result."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of everything in a run's folder."""
+
+    path: Path
+
+    @property
+    def metadata(self) -> Path:
+        """Config, plan, versions, fingerprints: written before training."""
+        return self.path / "training_metadata.json"
+
+    @property
+    def history(self) -> Path:
+        """One entry per epoch."""
+        return self.path / "training_history.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One line per logged update."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """All that was logged."""
+        return self.path / "training.log"
+
+    @property
+    def result(self) -> Path:
+        """Written last: a folder that has it holds a finished run."""
+        return self.path / "result.json"
+
+    @property
+    def failure(self) -> Path:
+        """Why a run did not finish, if it failed."""
+        return self.path / "failure.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """``last``, ``previous`` and ``best``."""
+        return self.path / "checkpoints"
+
+    def predictions(self, split: str) -> Path:
+        """Row, label and probabilities of every sample of a split."""
+        return self.path / f"predictions_{split}.parquet"
+
+    def lock(self) -> FileLock:
+        """Held while a process trains here; the system releases it when the process dies.
+
+        Raises:
+            UserError: if another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise fail(
+                str(self.path), "another process is training in this folder.", "Wait, or use another."
+            ) from error
+        except OSError as error:
+            raise fail(str(self.path), f"the run folder cannot be written: {error}.", "Name another one.") from error
+        return lock
+
+    def claim(self, config: Mapping[str, Any], facts: Mapping[str, Any], hydra: Mapping[str, Any]) -> None:
+        """Make the folder this run's: write its metadata, or make sure that they are the same.
+
+        Args:
+            config: the resolved config.
+            facts: what must be the same for a resumed run beside the config: plan, fingerprint of the data.
+            hydra: files for ``.hydra``, by name.
+
+        Raises:
+            UserError: if the folder holds a run with another config, plan or data; it names each difference.
+        """
+        if self.metadata.exists():
+            self._compare(config, facts)
+            return
+        for name, content in hydra.items():
+            write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
+        write_json(self.metadata, {"format": FORMAT, "config": config, **facts})
+
+    def _compare(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        try:
+            before = read_json(self.metadata)
+        except (OSError, ValueError) as error:
+            raise fail(
+                str(self.metadata), f"cannot be read: {error}.", "Remove the run folder to start over."
+            ) from error
+        problems = differences(before.get("config", {}), config)
+        for name in ("plan", "data_fingerprint"):
+            problems += differences({name: before.get(name)}, {name: facts.get(name)})
+        if problems:
+            remedy = Problem(
+                str(self.path),
+                "holds a run with another config.",
+                "Give those values back, or use another folder (hydra.run.dir=..., for multiruns hydra.sweep.dir=...).",
+            )
+            raise UserError([*problems, remedy])
+
+
+def differences(before: object, now: object, where: str = "") -> list[Problem]:
+    """What differs between two plain structures, by dotted key; keys that are ``FREE`` aside."""
+    if where and where.startswith(FREE):
+        return []
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = list(dict.fromkeys([*before, *now]))
+        return [
+            problem
+            for key in keys
+            for problem in differences(before.get(key), now.get(key), f"{where}.{key}" if where else str(key))
+        ]
+    if before == now:
+        return []
+    return [Problem(where, f"was {before!r}, but is {now!r} now.")]
+
+
+def _yaml_writer(content: Any) -> Any:
+    return lambda file: file.write(OmegaConf.to_yaml(content).encode())
+
+
+def write_predictions(
+    path: Path, rows: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> None:
+    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically."""
+    table = pa.table(
+        {
+            "row": rows,
+            "label": labels,
+            "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1]),
+        }
+    )
+    write_atomically(path, lambda file: pq.write_table(table, file))
+
+
+def log_to(path: Path) -> logging.Handler:
+    """Send everything that is logged, from INFO on, to a file; the caller closes the handler."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    return handler

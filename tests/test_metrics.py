@@ -1,0 +1,306 @@
+"""Metrics against scikit-learn and plain loops, on random and on degenerate predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from counterpoise.config.schema import parse
+from counterpoise.errors import UserError
+from counterpoise.metrics import (
+    METRICS,
+    Objective,
+    ObjectiveConfig,
+    classification_metrics,
+    confusion_matrix,
+    predicted_classes,
+)
+
+NAMES = ("a", "b", "c", "d")
+Case = tuple[np.ndarray, np.ndarray]
+
+
+def draw(n: int, n_classes: int, seed: int, *, coarse: bool = False, skew: float = 1.0) -> Case:
+    """Labels ``[n]`` and probabilities ``[n, C]``; coarse ones have many ties, skewed ones leave classes out."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(n_classes, skew))
+    labels = rng.choice(n_classes, size=n, p=shares)
+    scores = rng.integers(1, 4, (n, n_classes)) if coarse else rng.random((n, n_classes)) + 1e-3
+    scores = scores + (0 if coarse else 0.3) * np.eye(n_classes)[labels]
+    return labels, scores / scores.sum(axis=1, keepdims=True)
+
+
+@st.composite
+def cases(draw_from: st.DrawFn) -> Case:
+    return draw(
+        draw_from(st.integers(1, 60)),
+        draw_from(st.integers(2, 4)),
+        draw_from(st.integers(0, 10**6)),
+        coarse=draw_from(st.booleans()),
+        skew=draw_from(st.sampled_from([0.05, 1.0, 20.0])),
+    )
+
+
+def ours(case: Case, threshold: float | None = None) -> dict[str, Any]:
+    labels, table = case
+    return classification_metrics(labels, table, NAMES[: table.shape[1]], threshold)
+
+
+def plain_calibration_error(labels: np.ndarray, table: np.ndarray) -> float:
+    total = 0.0
+    for b in range(15):
+        inside = [i for i, row in enumerate(table) if b / 15 < row.max() <= (b + 1) / 15]
+        if inside:
+            correct = np.mean([table[i].argmax() == labels[i] for i in inside])
+            confidence = np.mean([table[i].max() for i in inside])
+            total += len(inside) / len(labels) * abs(correct - confidence)
+    return total
+
+
+@given(cases())
+@settings(deadline=None, max_examples=150)
+def test_counts_equal_scikit_learn(case: Case) -> None:
+    labels, table = case
+    n_classes = table.shape[1]
+    predicted = table.argmax(axis=1)
+    found = ours(case)
+    every = range(n_classes)
+    matrix = reference.confusion_matrix(labels, predicted, labels=every)
+    assert found["confusion_matrix"] == matrix.tolist()
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = reference.precision_recall_fscore_support(
+            labels, predicted, labels=every, average=average, zero_division=0
+        )
+        assert found[f"{average}_f1"] == pytest.approx(f1)
+        if average == "macro":
+            assert (found["macro_precision"], found["macro_recall"]) == pytest.approx((precision, recall))
+    with warnings.catch_warnings(action="ignore"):
+        assert found["mcc"] == pytest.approx(reference.matthews_corrcoef(labels, predicted), abs=1e-12)
+
+
+@given(cases())
+@settings(deadline=None)
+def test_per_class_equals_scikit_learn(case: Case) -> None:
+    labels, table = case
+    predicted = table.argmax(axis=1)
+    columns = reference.precision_recall_fscore_support(
+        labels, predicted, labels=range(table.shape[1]), zero_division=0
+    )
+    for i, values in enumerate(ours(case)["per_class"].values()):
+        expected = [column[i] for column in columns]
+        assert [values[key] for key in ("precision", "recall", "f1", "support")] == pytest.approx(expected)
+        assert values["predicted"] == (predicted == i).sum()
+        assert values["predicted_share"] == pytest.approx((predicted == i).mean())
+        assert values["actual_share"] == pytest.approx((labels == i).mean())
+
+
+@given(cases())
+@settings(deadline=None, max_examples=150)
+def test_areas_equal_scikit_learn_where_they_are_defined(case: Case) -> None:
+    labels, table = case
+    columns = [1] if table.shape[1] == 2 else range(table.shape[1])
+    roc = [reference.roc_auc_score(labels == c, table[:, c]) for c in columns if 0 < (labels == c).sum() < len(labels)]
+    pr = [reference.average_precision_score(labels == c, table[:, c]) for c in columns if (labels == c).any()]
+    found = ours(case)
+    assert found["roc_auc"] == pytest.approx(np.mean(roc) if roc else math.nan, nan_ok=True)
+    assert found["pr_auc"] == pytest.approx(np.mean(pr) if pr else math.nan, nan_ok=True)
+
+
+def test_areas_of_three_present_classes_equal_scikit_learn_macro() -> None:
+    labels, table = draw(300, 3, 5)
+    found = ours((labels, table))
+    assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(labels, table, multi_class="ovr"))
+    assert found["pr_auc"] == pytest.approx(reference.average_precision_score(labels, table))
+
+
+@given(cases())
+@settings(deadline=None)
+def test_log_loss_and_calibration_error(case: Case) -> None:
+    labels, table = case
+    found = ours(case)
+    expected = reference.log_loss(labels, table, labels=range(table.shape[1]))
+    assert found["log_loss"] == pytest.approx(expected)
+    assert found["calibration_error"] == pytest.approx(plain_calibration_error(labels, table), abs=1e-12)
+
+
+@given(cases().filter(lambda case: case[1].shape[1] == 2), st.sampled_from([None, 0.2, 0.5, 0.75]))
+@settings(deadline=None)
+def test_binary_figures_are_those_of_class_one(case: Case, threshold: float | None) -> None:
+    labels, table = case
+    predicted = table.argmax(axis=1) if threshold is None else table[:, 1] >= threshold
+    found = ours(case, threshold)
+    assert found["f1"] == pytest.approx(reference.f1_score(labels, predicted, zero_division=0))
+    assert found["precision"] == pytest.approx(reference.precision_score(labels, predicted, zero_division=0))
+    recall = reference.recall_score(labels, predicted, zero_division=0)
+    assert found["recall"] == found["sensitivity"] == pytest.approx(recall)
+    specificity = reference.recall_score(labels, predicted, pos_label=0, zero_division=0)
+    assert found["specificity"] == pytest.approx(specificity)
+
+
+def test_more_classes_have_macro_figures_and_no_sensitivity() -> None:
+    found = ours(draw(100, 3, 1))
+    for name in ("f1", "precision", "recall"):
+        assert found[name] == found[f"macro_{name}"]
+    assert not {"sensitivity", "specificity"} & set(found)
+
+
+def test_every_metric_has_a_direction() -> None:
+    assert set(METRICS) == set(ours(draw(100, 2, 1))) - {"per_class", "confusion_matrix"}
+    assert {name for name, way in METRICS.items() if way == "minimise"} == {"log_loss", "calibration_error"}
+
+
+@given(cases())
+@example((np.array([0]), np.array([[1.0, 0.0]])))
+@example((np.array([1]), np.array([[1.0, 0.0]])))
+@example((np.array([1, 1, 1]), np.array([[0.0, 1.0]] * 3)))
+@example((np.array([2, 2]), np.array([[0.2, 0.5, 0.3]] * 2)))
+@settings(deadline=None)
+def test_no_warnings_and_ready_for_json(case: Case) -> None:
+    with warnings.catch_warnings(action="error"), np.errstate(all="raise"):
+        found = ours(case)
+    again = json.loads(json.dumps(found))
+    assert set(again) == set(found)
+    assert all(type(found[name]) is float for name in METRICS if name in found)
+    assert all(math.isfinite(found[name]) for name in METRICS if name in found and not name.endswith("_auc"))
+
+
+def test_labels_of_one_class_leave_the_areas_undefined() -> None:
+    table = np.array([[0.4, 0.6], [0.7, 0.3]])
+    negative, positive = (classification_metrics([c, c], table, ("a", "b")) for c in (0, 1))
+    assert math.isnan(negative["roc_auc"])
+    assert math.isnan(negative["pr_auc"])
+    assert math.isnan(positive["roc_auc"])
+    assert positive["pr_auc"] == 1
+    assert negative["mcc"] == positive["mcc"] == 0
+
+
+def test_certain_and_wrong_is_finite_and_calibration_follows_the_threshold() -> None:
+    found = classification_metrics([1, 0], [[1.0, 0.0], [0.8, 0.2]], ("a", "b"), threshold=0.1)
+    assert found["log_loss"] == pytest.approx((-math.log(np.finfo(float).eps) - math.log(0.8)) / 2)
+    # Both predictions are wrong; their confidence is the probability of what was predicted: 1.0 and 0.2.
+    assert found["calibration_error"] == pytest.approx((1.0 + 0.2) / 2)
+
+
+def test_predicted_classes_ties_and_thresholds() -> None:
+    table = [[0.5, 0.5], [0.4, 0.6]]
+    assert predicted_classes(table).tolist() == [0, 1]
+    assert predicted_classes(table, 0.5).tolist() == [1, 1]
+    with pytest.raises(ValueError, match="two classes"):
+        predicted_classes([[0.2, 0.3, 0.5]], 0.5)
+
+
+def test_half_precision_probabilities_are_accepted() -> None:
+    labels, table = draw(200, 4, 2)
+    exact, half = ours((labels, table)), ours((labels, table.astype(np.float16)))
+    assert half["log_loss"] == pytest.approx(exact["log_loss"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "table", "message"),
+    [
+        ([], np.zeros((0, 2)), "N > 0"),
+        ([0, 1], [[0.5, 0.5]], "probabilities"),
+        ([0], [[0.2, 0.3, 0.5]], "probabilities"),
+        ([2], [[0.5, 0.5]], "labels"),
+        ([-1], [[0.5, 0.5]], "labels"),
+        ([0.5], [[0.5, 0.5]], "labels"),
+        ([0], [[math.nan, 0.5]], "finite"),
+        ([0], [[math.inf, 0.0]], "finite"),
+        ([0], [[-0.5, 1.5]], "not negative"),
+        ([0], [[-3.0, 2.0]], "not negative"),
+        ([0], [[3.0, 2.0]], "sum to 1"),
+    ],
+)
+def test_unusable_input_is_a_value_error(labels: Any, table: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classification_metrics(labels, table, ("a", "b"))
+
+
+def test_counts_of_many_rows_do_not_overflow() -> None:
+    n = 4_000_000
+    labels = np.arange(n) % 2
+    matrix = confusion_matrix(labels, labels, 2)
+    assert matrix.tolist() == [[n // 2, 0], [0, n // 2]]
+    table = np.stack([1 - labels, labels], axis=1)
+    found = classification_metrics(labels, table, ("a", "b"))
+    assert found["mcc"] == found["roc_auc"] == found["pr_auc"] == 1
+
+
+def objective(**values: Any) -> Objective:
+    return Objective(parse(ObjectiveConfig, values, "objective"))
+
+
+def test_objective_reads_its_metric_and_knows_its_direction() -> None:
+    metrics = {"macro_f1": 0.5, "log_loss": 0.7}
+    assert objective().name == "macro_f1"
+    assert objective().score(metrics) == 0.5
+    loss = objective(metric="log_loss")
+    assert not loss.maximise
+    assert loss.score(metrics) == 0.7
+    assert loss.better(0.6, 0.7)
+    assert not loss.better(0.7, 0.6)
+
+
+def test_custom_objective_is_a_weighted_sum() -> None:
+    custom = objective(metric="custom", weights={"accuracy": 0.3, "weighted_f1": 0.3, "macro_f1": 0.4})
+    metrics = {"accuracy": 0.9, "weighted_f1": 0.8, "macro_f1": 0.5, "log_loss": 2.0}
+    assert custom.maximise
+    assert custom.score(metrics) == pytest.approx(0.27 + 0.24 + 0.2)
+    # A metric that is better when small must not be rewarded for being large.
+    mixed = objective(metric="custom", weights={"accuracy": 1.0, "log_loss": 0.1})
+    assert mixed.score(metrics) == pytest.approx(0.9 - 0.2)
+
+
+def test_better_needs_more_than_min_delta_and_nan_never_wins() -> None:
+    f1 = objective()
+    assert f1.better(0.502, 0.5, min_delta=0.001)
+    assert not f1.better(0.5005, 0.5, min_delta=0.001)
+    assert not f1.better(0.5, 0.5)
+    assert f1.better(0.1, math.nan)
+    assert not f1.better(math.nan, 0.1)
+    assert not f1.better(math.nan, math.nan)
+    assert f1.better(0.1, -math.inf)
+
+
+@given(st.floats(allow_nan=True), st.floats(allow_nan=True), st.sampled_from(sorted(METRICS)))
+@settings(deadline=None)
+def test_better_is_asymmetric(a: float, b: float, metric: str) -> None:
+    judge = objective(metric=metric)
+    assert not (judge.better(a, b) and judge.better(b, a))
+    assert not judge.better(a, a)
+
+
+def test_a_metric_that_the_data_does_not_define_is_named() -> None:
+    with pytest.raises(UserError, match="specificity"):
+        objective(metric="specificity").score(ours(draw(50, 3, 0)))
+
+
+def test_objective_lists_all_problems() -> None:
+    with pytest.raises(UserError) as caught:
+        objective(metric="custom", weights={"acuracy": 0.3, "macro_f1": math.inf})
+    assert [p.where for p in caught.value.problems] == ["objective.weights.acuracy", "objective.weights.macro_f1"]
+    assert "'accuracy'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"metric": "makro_f1"}, "Did you mean 'macro_f1'?"),
+        ({"metric": "custom"}, "must not be empty"),
+        ({"metric": "f1", "weights": {"f1": 1.0}}, "no effect"),
+        ({"metric": "custom", "weights": {"f1": 0.0}}, "> 0"),
+    ],
+)
+def test_objective_refuses(values: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        objective(**values)
+    assert expected in str(caught.value)
