@@ -64,7 +64,9 @@ class DemoCodeConfig(SourceConfig):
         for split, (safe, vulnerable) in self.class_counts().items():
             if min(safe, vulnerable) < 1:
                 message = f"the {split} split would hold {safe} safe and {vulnerable} vulnerable functions."
-                yield Problem("size", message, "Raise size or the split's share, or bring positive_share nearer to 0.5.")
+                yield Problem(
+                    "size", message, "Raise size or the split's share, or bring positive_share nearer to 0.5."
+                )
 
     def class_counts(self) -> dict[str, tuple[int, int]]:
         """Safe and vulnerable functions of each split that exists."""

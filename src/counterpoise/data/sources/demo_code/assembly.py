@@ -54,7 +54,7 @@ class Twins:
 def shape_of(*, is_long: bool, spread: float, omitted: float, decoys: int) -> Shape:
     """The shape of a usual or of a long function."""
     if is_long:
-        return Shape(fillers=(10, 14), decoys=(5, 8), spread=spread, omitted=omitted)
+        return Shape(fillers=(12, 16), decoys=(6, 8), spread=spread, omitted=omitted)
     return Shape(fillers=(0, 2), decoys=(0, decoys), spread=spread, omitted=omitted)
 
 
@@ -63,7 +63,7 @@ def make_twins(kind: str, rng: Random, shape: Shape) -> Twins:
     scope = Scope(rng, _compiled(QUIET), spread=shape.spread, omitted=shape.omitted)
     others = [name for name in KINDS if name != kind]
     decoys = rng.sample(others, rng.randint(*shape.decoys))
-    pieces = [_compiled(FILLERS)[int(rng.random() * len(FILLERS))] for _ in range(rng.randint(*shape.fillers))]
+    pieces = [rng.choice(_compiled(rng.choice((QUIET, FILLERS)))) for _ in range(rng.randint(*shape.fillers))]
     pieces += [_pick(KINDS[name], rng) for name in decoys]
     rng.shuffle(pieces)
     place = rng.randint(0, len(pieces))
@@ -80,7 +80,7 @@ def make_twins(kind: str, rng: Random, shape: Shape) -> Twins:
 
 def _pick(patterns: tuple[str, ...], rng: Random) -> tuple[TemplateLine, ...]:
     """A pattern of a kind; the earlier ones are the more common."""
-    usual = [2.0**-position for position in range(len(patterns))]
+    usual = [3.0**-position for position in range(len(patterns))]
     return rng.choices(_compiled(patterns), usual)[0]
 
 

@@ -11,6 +11,8 @@ from counterpoise.data.sources.demo_code import vocabulary as words
 from counterpoise.data.sources.demo_code.template import TemplateLine, render
 
 MOST_PARAMETERS = 4
+"""Inputs beyond these are read from the context."""
+_UNMARKED = {"!": " ", "*": "-"}
 _ROLE = re.compile(r"([A-Za-z]+)(\d*)")
 
 
@@ -70,14 +72,15 @@ class Scope:
                 continue
             mark = line.mark.replace("?", "-") if deciding else " "
             if line.action == "input":
-                self._input(line, mark, names, deciding)
+                self._input(line, names, deciding)
                 continue
             if line.source not in drawn:
                 drawn[line.source] = self._write(line, names)
             if line.action == "declare":
                 self._declared.append(Line(mark, drawn[line.source][0]))
                 continue
-            follow = mark if mark not in "!*" or line.action == "fail" else {"!": " ", "*": "-"}[mark]
+            # Of a check that offends, the condition is the evidence and not what it guards.
+            follow = mark if line.action == "fail" else _UNMARKED.get(mark, mark)
             texts = drawn[line.source]
             lines += [
                 Line(mark if number == 0 else follow, self._indent * line.depth + text)
@@ -131,7 +134,7 @@ class Scope:
         for line in lines:
             if line.text.endswith(" {"):
                 space = line.text[: len(line.text) - len(line.text.lstrip())]
-                follow = {"!": " ", "*": "-"}.get(line.mark, line.mark)
+                follow = _UNMARKED.get(line.mark, line.mark)
                 out += [Line(line.mark, line.text[:-2]), Line(follow, space + "{")]
             else:
                 out.append(line)
@@ -155,7 +158,9 @@ class Scope:
         inner = self._fail()
         draw = self._rng.random()
         if draw < 0.08:
-            inner.insert(0, f'{self._rng.choice(words.CONSTANTS["LOG"])}("{self._rng.choice(words.CONSTANTS["PHRASE"])}\\n");')
+            inner.insert(
+                0, f'{self._rng.choice(words.CONSTANTS["LOG"])}("{self._rng.choice(words.CONSTANTS["PHRASE"])}\\n");'
+            )
         elif draw < 0.14:
             inner.insert(0, f"{self._context}->{self._rng.choice(words.CONSTANTS['STAT'])}++;")
         inner = [self._indent + text for text in inner]
@@ -167,24 +172,23 @@ class Scope:
         text = self._rng.choice(words.COMMENTS)
         return f"/* {text} */" if self._rng.random() < 0.7 else f"// {text}"
 
-    def _input(self, line: TemplateLine, mark: str, names: dict[str, str], deciding: bool) -> None:
+    def _input(self, line: TemplateLine, names: dict[str, str], deciding: bool) -> None:
         """A parameter, or a local that is read from the context."""
         either, repaired, named = line.pieces
         name = render(named, lambda role: self._name_of(role, names), self._rng)
-        kinds = [render(kind, lambda role: self._name_of(role, names), self._rng) for kind in (either, repaired)]
-        forms = (" ",) if kinds[0] == kinds[1] or not deciding else ("-", "+")
-        fields = words.FIELDS.get(kinds[1])
+        before, after = (
+            render(kind, lambda role: self._name_of(role, names), self._rng) for kind in (either, repaired)
+        )
+        forms = [(" ", after)] if before == after or not deciding else [("-", before), ("+", after)]
         as_parameter = len(self._parameters) < MOST_PARAMETERS and self._rng.random() < 0.6
-        field = None
-        if fields is not None and not as_parameter:
-            free = [f for f in fields if f not in self._taken]
-            field = self._rng.choice(free) if free else None
-        for form, kind in zip(forms, reversed(kinds) if forms == (" ",) else kinds, strict=False):
+        free = [field for field in words.FIELDS.get(after, ()) if field not in self._taken]
+        field = self._rng.choice(free) if free and not as_parameter else None
+        self._taken |= {field} if field else set()
+        for form, kind in forms:
             declared = f"{kind}{name}" if kind.endswith("*") else f"{kind} {name}"
             if field is None:
                 self._parameters.append(Line(form, declared))
             else:
-                self._taken.add(field)
                 self._declared.append(Line(form, f"{declared} = {self._context}->{field};"))
 
     def _name_of(self, role: str, names: dict[str, str]) -> str:

@@ -29,8 +29,20 @@ VARIABLES: dict[str, tuple[str, ...]] = {
 """Role of a variable to the names it may take; a name is used once per function."""
 
 CONSTANTS: dict[str, tuple[str, ...]] = {
-    "CAP": ("MAX_NAME", "BUF_SIZE", "LINE_MAX_LEN", "NSLOTS", "MAX_ITEMS", "TABLE_SIZE", "FRAME_MAX", "MAX_PORTS")
-    + ("16", "32", "64", "128"),
+    "CAP": (
+        "MAX_NAME",
+        "BUF_SIZE",
+        "LINE_MAX_LEN",
+        "NSLOTS",
+        "MAX_ITEMS",
+        "TABLE_SIZE",
+        "FRAME_MAX",
+        "MAX_PORTS",
+        "16",
+        "32",
+        "64",
+        "128",
+    ),
     "HDR": ("HDR_LEN", "MIN_FRAME", "PREFIX_LEN", "TRAILER", "4", "8", "12"),
     "FLAG": ("F_READY", "F_DIRTY", "F_CLOSED", "F_VERBOSE", "F_CACHED", "F_ASYNC", "F_STRICT"),
     "NUM": ("1", "2", "3", "4", "5", "7", "8", "10", "15"),
