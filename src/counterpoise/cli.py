@@ -5,30 +5,46 @@ Imported by every command, ``--help`` and shell completion included: nothing her
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config import resolvers
-from counterpoise.config.overrides import MULTIRUN_FLAGS, explain, prepare
+from counterpoise.config.arguments import is_multirun, parse_options, prepare
+from counterpoise.config.refusal import explain
 from counterpoise.errors import UserError, fail
 from counterpoise.jsonio import write_json
 
 resolvers.register()  # at import: the workers of a multirun import this module too
 
-log = logging.getLogger(__name__)
-
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+TRUSTED = ("hydra.*", "hydra_plugins.*", "optuna.*", "logging.*", "counterpoise.*")
+"""What Hydra itself may construct: sweepers, launchers, callbacks, samplers."""
+
+
+class SweepFolder(Callback):
+    """Remembers where a multirun writes: Hydra tells nobody else."""
+
+    path: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra is about to start the jobs."""
+        SweepFolder.path = Path(config.hydra.sweep.dir)
+
+
+WITH_SWEEP_FOLDER = f"+hydra.callbacks.sweep_folder._target_={__name__}.{SweepFolder.__name__}"
 
 
 def train(conf: Path) -> int:
@@ -42,8 +58,22 @@ def train(conf: Path) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise; how an error is shown is decided below
     os.environ["COUNTERPOISE_CONF"] = str(conf.resolve())  # launchers' workers inherit it
-    sys.path.insert(0, str(Path.cwd()))  # extensions lie where the command is run
-    arguments = sys.argv[1:]
+    sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever a user typed can be shown
+    SweepFolder.path = None
+    code = EXIT_OK
+    try:
+        _train(sys.argv[1:], conf)
+    except BaseException as error:
+        code = report(error)
+    return max(code, EXIT_FAULT if _summarise() else EXIT_OK)
+
+
+def _train(arguments: list[str], conf: Path) -> None:
+    arguments = prepare(arguments)
+    options = parse_options(arguments)
     caught: list[Exception] = []
 
     def single_job(config: DictConfig) -> None:
@@ -52,22 +82,27 @@ def train(conf: Path) -> int:
         except Exception as error:  # kept for below: Hydra would print a line of its own about it
             caught.append(error)
 
+    if is_multirun(options):
+        _call_hydra(sweep_job, [*arguments, WITH_SWEEP_FOLDER], options.overrides, conf)
+    else:
+        _call_hydra(single_job, arguments, options.overrides, conf)
+    if caught:
+        raise caught[0]
+
+
+def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrides: list[str], conf: Path) -> None:
+    """Let Hydra compose the config and call ``task``, for every job if there are several."""
+    sys.argv[1:] = arguments
     try:
-        arguments = prepare(arguments)
-        sys.argv[1:] = arguments
-        task = sweep_job if _is_multirun(arguments) else single_job
-        hydra.main(config_path=str(conf.resolve()), config_name="config")(task)()
-        if caught:
-            raise caught[0]
-    except BaseException as error:
-        code = report(error, lambda refused: explain(arguments, refused, conf))
-        _summarise(arguments)
-        return code
-    return EXIT_FAULT if _summarise(arguments) else EXIT_OK
-
-
-def _is_multirun(arguments: list[str]) -> bool:
-    return any(flag in arguments for flag in MULTIRUN_FLAGS)
+        hydra.main(config_path=str(conf.resolve()), config_name="config", execution_whitelist=TRUSTED)(task)()
+    except Exception as error:  # never a job's own: those are caught in ``task``
+        problems = explain(overrides, error, conf)
+        if problems:
+            raise UserError(problems) from error
+        if isinstance(error, OSError):  # of the folder of a job, which Hydra makes
+            where = str(error.filename or "hydra.run.dir")
+            raise fail(where, f"cannot be written: {error.strerror or error}.") from error
+        raise
 
 
 def train_job(config: DictConfig) -> float | None:
@@ -80,6 +115,7 @@ def train_job(config: DictConfig) -> float | None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
+        plain = _plain(config)
         from counterpoise.run import Invocation, run
 
         overrides = tuple(settings.overrides.task)
@@ -89,14 +125,10 @@ def train_job(config: DictConfig) -> float | None:
             "overrides.yaml": OmegaConf.create(list(overrides)),
         }
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
-        result = run(_plain(config), folder, invocation)
-    except BaseException:
-        _remove_if_empty(folder)
-        raise
-    if result.get("status") == "dry_run":
-        _remove_if_empty(folder)
-        return None
-    return float(result["objective"]["score"])
+        result = run(plain, folder, invocation)
+    finally:
+        _remove_if_empty(folder, Path(settings.runtime.cwd))
+    return None if result.get("status") == "dry_run" else float(result["objective"]["score"])
 
 
 def sweep_job(config: DictConfig) -> float:
@@ -106,7 +138,8 @@ def sweep_job(config: DictConfig) -> float:
         the objective's score; NaN for a job that failed, which sweepers take for a failed trial.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    print(f"\nJob {folder.name}")
+    print(f"\nJob {folder.name}", flush=True)
+    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     try:
         score = train_job(config)
     except Exception as error:
@@ -122,6 +155,7 @@ def _show_warnings() -> None:
         handler = logging.StreamHandler()
         handler.set_name(__name__)
         handler.setLevel(logging.WARNING)
+        handler.addFilter(lambda record: not record.exc_info)  # ``report`` shows tracebacks
         handler.setFormatter(logging.Formatter("Warning: %(message)s"))
         root.addHandler(handler)
 
@@ -130,27 +164,26 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
-        raise fail(error.full_key or "config", str(error).splitlines()[0]) from error
+        raise fail(error.full_key or "config", f"{str(error).splitlines()[0]}.") from error
     assert isinstance(plain, dict)
+    if plain.get("resume"):
+        raise fail("resume", "belongs on the command line.", "Write resume=FOLDER.")
     return {str(key): value for key, value in plain.items()}
 
 
-def report(error: BaseException, explain_refusal: Callable[[Exception], UserError]) -> int:
+def report(error: BaseException) -> int:
     """Show an error as it deserves, and say with what code to exit."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
     if isinstance(error, KeyboardInterrupt):
         print("\nInterrupted. To continue: resume=<run folder>, or the same multirun again.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        error = explain_refusal(error)
     if isinstance(error, UserError):
         print(_listing(error), file=sys.stderr)
         return EXIT_USER
-    if type(error).__name__ == "TrainingAbortedError":
+    if _is_abort(error):
         print(f"Training was aborted. {error}", file=sys.stderr)
         return EXIT_FAULT
-    log.error("The run failed.", exc_info=error)
     traceback.print_exception(error)
     return EXIT_FAULT
 
@@ -161,31 +194,42 @@ def _listing(error: UserError) -> str:
     return "\n".join([title, *(f"  {line}" for line in str(error).splitlines())])
 
 
+def _is_abort(error: BaseException) -> bool:
+    return type(error).__name__ == "TrainingAbortedError"  # by name: importing its module would import torch
+
+
 def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
-    print(f"Job {folder.name} failed: {error}", file=sys.stderr)
-    if type(error).__name__ == "TrainingAbortedError":
+    expected = isinstance(error, UserError) or _is_abort(error)
+    message = str(error) if expected else f"{type(error).__name__}: {error}"
+    print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
+    if _is_abort(error):
         return  # the run itself has recorded why
-    trace = "" if isinstance(error, UserError) else "".join(traceback.format_exception(error))
-    failure = {"status": "failed", "error": type(error).__name__, "message": str(error), "traceback": trace}
-    write_json(folder / "failure.json", failure)
+    trace = "" if expected else "".join(traceback.format_exception(error))
+    overrides = list(HydraConfig.get().overrides.task)
+    content = {"status": "failed", "message": message, "overrides": overrides, "traceback": trace}
+    write_json(folder / "failure.json", content)
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """Take back the folders that Hydra made for a run that never began."""
+def _remove_if_empty(folder: Path, start: Path) -> None:
+    """Take back the folders that Hydra made for a run that never began; never ``start`` itself."""
     try:
         for path in (folder, *folder.parents[:3]):
-            if path == Path.cwd() or any(path.iterdir()):
+            if path == start or any(path.iterdir()):
                 return
             path.rmdir()
     except OSError:
         return
 
 
-def _summarise(arguments: list[str]) -> bool:
+def _summarise() -> bool:
     """After a multirun, show all its jobs; returns whether one of them did not finish."""
-    if not HydraConfig.initialized() or not _is_multirun(arguments):
+    if SweepFolder.path is None:
         return False
+    left = list(SweepFolder.path.iterdir()) if SweepFolder.path.is_dir() else []
+    if [path.name for path in left] == ["multirun.yaml"]:  # no job left anything: a dry run, or a refused one
+        left[0].unlink()
+        _remove_if_empty(SweepFolder.path.absolute(), Path.cwd())
     from counterpoise.sweeps.summary import summarise
 
-    return summarise(Path(HydraConfig.get().sweep.dir))
+    return summarise(SweepFolder.path)

@@ -68,10 +68,13 @@ def missing_extra(where: str, package: str, extra: str) -> UserError:
     )
 
 
+def closest(name: str, valid: Iterable[str]) -> str:
+    """``Did you mean 'x'?`` with the closest valid name; empty if none is close."""
+    close = get_close_matches(name, sorted(valid), n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``Did you mean 'x'?`` with the closest valid name, or the list of valid names."""
     names = sorted(valid)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Valid names: {', '.join(names)}." if names else ""
+    return closest(name, names) or (f"Valid names: {', '.join(names)}." if names else "")

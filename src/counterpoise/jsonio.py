@@ -2,51 +2,82 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import secrets
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import date
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
+DEEPEST = 100
+"""Containers within containers; what lies deeper is cut off."""
+LONGEST_INTEGER = 10_000
+"""In bits: Python refuses to print integers of more than 4300 digits."""
+
 
 def to_plain(value: object) -> Any:
-    """Turn anything into what JSON holds.
+    """Turn anything into what JSON holds; never fails.
 
     Tensors and arrays become nested lists (or a number, if they hold one), NaN and infinities ``null``, dataclasses
-    and mappings objects, paths and unknown objects strings.
+    and mappings objects, paths and unknown objects strings. What contains itself, or lies deeper than ``DEEPEST``,
+    is cut off with a string in its place.
     """
-    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
+    return _plain(value, ())
+
+
+def _plain(value: object, within: tuple[int, ...]) -> Any:
+    """``within``: the identities of the containers around ``value``."""
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if len(within) > DEEPEST or id(value) in within:
+        return f"<{type(value).__name__}>"
+    try:
+        return _convert(value, (*within, id(value)))
+    except Exception:  # a container whose items cannot be read
+        return _text(value)
+
+
+def _convert(value: object, within: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
-        return to_plain(value.value)
+        return _plain(value.value, within)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= LONGEST_INTEGER else hex(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _plain(getattr(value, field.name), within) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(to_plain(key)): to_plain(item) for key, item in value.items()}
+        return {_key(key, within): _plain(item, within) for key, item in value.items()}
     if isinstance(value, Set):
-        return sorted((to_plain(item) for item in value), key=str)
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [to_plain(item) for item in value]
+        return sorted((_plain(item, within) for item in value), key=str)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [_plain(item, within) for item in value]
     if isinstance(value, date):
         return value.isoformat()
-    return _array_or_text(value)
+    return _plain(_from_array(value), within) if hasattr(value, "tolist") else _text(value)
 
 
-def _array_or_text(value: object) -> Any:
-    detach = getattr(value, "detach", None)  # a tensor, without importing torch to say so
-    with contextlib.suppress(Exception):
-        array: Any = detach().cpu() if detach is not None else value
-        if not hasattr(array, "numpy") or detach is None:
-            return to_plain(array.tolist()) if hasattr(array, "tolist") else str(value)
-        return to_plain((array.float() if "bfloat16" in str(array.dtype) else array).tolist())
+def _key(key: object, within: tuple[int, ...]) -> str:
+    plain = _plain(key, within)
+    return plain if isinstance(plain, str) else str(plain)
+
+
+def _from_array(value: Any) -> Any:
+    """The lists (or the number) of a tensor, without importing torch to say so, or of an array."""
+    array = value.detach().cpu() if hasattr(value, "detach") else value
+    if getattr(array, "is_sparse", False) or "sparse" in str(getattr(array, "layout", "")):
+        array = array.to_dense()
+    plain = array.tolist()
+    return _text(value) if type(plain) is type(value) else plain
+
+
+def _text(value: object) -> str:
     try:
         return str(value)
     except Exception:
@@ -54,8 +85,9 @@ def _array_or_text(value: object) -> Any:
 
 
 def dumps(value: object, indent: int | None = 2) -> str:
-    """``value`` as strict JSON text (no NaN literals)."""
-    return json.dumps(to_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    """``value`` as strict JSON text: no NaN literals, and always encodable."""
+    text = json.dumps(to_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate becomes its JSON escape
 
 
 def write_json(path: Path, value: object) -> None:
@@ -69,30 +101,20 @@ def read_json(path: Path) -> Any:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Call ``write`` on a temporary file beside ``path``, flush it to disk, then rename it into place."""
-    with temporary_beside(path) as temporary:
-        with temporary.open("wb") as file:
+    """Call ``write`` on a temporary file beside ``path``, flush it to disk, then rename it into place.
+
+    If that fails, ``path`` stays as it was and the temporary file is removed.
+
+    Raises:
+        OSError: if the folder cannot be written, and whatever ``write`` raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-
-
-@contextlib.contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
-    """A fresh file name in ``path``'s folder; whatever is left there at the end is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    temporary.chmod(0o666 & ~_umask())
-    try:
-        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from counterpoise.config.hardware import HardwareConfig
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Range, parse
-from counterpoise.config.targets import BASES, Component, resolve_component
+from counterpoise.config.targets import BASES, Component, resolve_component, resolve_target
 from counterpoise.errors import Problem, UserError, nearest
 
 Auto = Literal["auto"]
@@ -70,6 +70,10 @@ class PlainSections:
     """Folders."""
 
 
+FREE = ("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_")
+"""Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A checked configuration. Components are built by ``run.py``, which knows what each needs."""
@@ -118,8 +122,6 @@ def _extensions(value: object) -> Sequence[str]:
 
 
 def _parse_section(name: str, target: str, node: object, problems: list[Problem]) -> Any:
-    from counterpoise.config.targets import resolve_target
-
     return parse(resolve_target(name, target, ()), node if node is not None else {}, name, problems)
 
 

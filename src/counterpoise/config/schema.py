@@ -16,45 +16,28 @@ of these problems is relative to the dataclass.
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
+from counterpoise.config.values import (
+    AT_LEAST_ONE,
+    INVALID,
+    NON_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Range,
+    Refused,
+    convert,
+    describe,
+    remedy,
+    show,
+)
 from counterpoise.errors import Problem, UserError, nearest
 
+__all__ = ["AT_LEAST_ONE", "NON_NEGATIVE", "POSITIVE", "SHARE", "Range", "describe", "field_types", "join", "parse"]
+
 T = TypeVar("T")
-_INVALID: Any = object()
-
-
-@dataclass(frozen=True)
-class Range:
-    """Bounds of a number, or of the numbers in a list; ``None`` is unbounded."""
-
-    ge: float | None = None
-    gt: float | None = None
-    le: float | None = None
-    lt: float | None = None
-
-    def __contains__(self, value: float) -> bool:
-        return not (
-            (self.ge is not None and value < self.ge)
-            or (self.gt is not None and value <= self.gt)
-            or (self.le is not None and value > self.le)
-            or (self.lt is not None and value >= self.lt)
-        )
-
-    def __str__(self) -> str:
-        bounds = [(">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt)]
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-
-
-POSITIVE = Range(gt=0)
-NON_NEGATIVE = Range(ge=0)
-SHARE = Range(ge=0, le=1)
-AT_LEAST_ONE = Range(ge=1)
 
 
 def parse(schema: type[T], node: object, where: str = "", problems: list[Problem] | None = None) -> T:
@@ -93,8 +76,8 @@ def field_types(schema: type) -> dict[str, Any]:
 
 def _dataclass(schema: type, node: object, where: str, problems: list[Problem]) -> Any:
     if not isinstance(node, Mapping):
-        problems.append(Problem(where or "config", f"expected a mapping, got {_show(node)}."))
-        return _INVALID
+        problems.append(Problem(where or "config", f"expected a mapping, got {show(node)}."))
+        return INVALID
     known = field_types(schema)
     for key in node:
         if key not in known and key != "_target_":
@@ -108,114 +91,26 @@ def _dataclass(schema: type, node: object, where: str, problems: list[Problem]) 
                 problems.append(Problem(key, f"missing; expected {describe(known[field.name])}."))
             continue
         values[field.name] = _value(known[field.name], node[field.name], key, problems)
-    if len(problems) > before or any(value is _INVALID for value in values.values()):
-        return _INVALID
+    if len(problems) > before or any(value is INVALID for value in values.values()):
+        return INVALID
     built = schema(**values)
     relations = getattr(built, "problems", None)
     if relations is not None:
-        problems.extend(dataclasses.replace(p, where=join(where, p.where)) for p in relations())
+        problems.extend(dataclasses.replace(p, where=join(where, p.where) if p.where else where) for p in relations())
     return built
 
 
 def _value(kind: Any, value: object, where: str, problems: list[Problem]) -> Any:
-    bounds: list[Range] = []
-    if get_origin(kind) is Annotated:
-        kind, *extras = get_args(kind)
-        bounds = [extra for extra in extras if isinstance(extra, Range)]
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _dataclass(kind, value, where, problems)
     if value == "???":
         problems.append(
             Problem(where, f"must be given; expected {describe(kind)}.", f"Add {where}=... to the command.")
         )
-        return _INVALID
-    converted = _convert(kind, value)
-    if converted is _INVALID:
-        options = [str(option) for option in _literals(kind)]
-        hint = nearest(str(value), options) if options and isinstance(value, str) else ""
-        problems.append(Problem(where, f"expected {describe(kind)}, got {_show(value)}.", hint))
-        return _INVALID
-    for bound in bounds:
-        for number in _numbers(converted):
-            if math.isnan(number) or number not in bound:
-                problems.append(Problem(where, f"must be {bound}, but is {_show(number)}."))
-                return _INVALID
+        return INVALID
+    converted = convert(kind, value)
+    if isinstance(converted, Refused):
+        message = converted.reason or f"expected {describe(kind)}, got {show(value)}."
+        problems.append(Problem(where, message, remedy(kind, value, where)))
+        return INVALID
     return converted
-
-
-def _numbers(value: object) -> Iterator[float]:
-    if isinstance(value, bool) or value is None:
-        return
-    if isinstance(value, int | float):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _numbers(item)
-    elif isinstance(value, Mapping):
-        yield from _numbers(list(value.values()))
-
-
-def _convert(kind: Any, value: object) -> Any:
-    origin = get_origin(kind)
-    if kind is Any:
-        return value
-    if origin is Annotated:
-        return _convert(get_args(kind)[0], value)
-    if origin in (Union, types.UnionType):
-        results = [_convert(option, value) for option in get_args(kind)]
-        return next((result for result in results if result is not _INVALID), _INVALID)
-    if origin is Literal:
-        # YAML reads `off`, `on`, `no` as booleans, and 1 == True: compare types too.
-        if value is False and "off" in get_args(kind):
-            return "off"
-        return value if any(value == o and type(value) is type(o) for o in get_args(kind)) else _INVALID
-    if kind is type(None):
-        return None if value is None else _INVALID
-    if origin in (list, tuple):
-        if not isinstance(value, list | tuple):
-            return _INVALID
-        items = [_convert(get_args(kind)[0], item) for item in value]
-        return _INVALID if any(item is _INVALID for item in items) else tuple(items)
-    if origin is dict or origin is Mapping:
-        if not isinstance(value, Mapping):
-            return _INVALID
-        key_kind, item_kind = get_args(kind)
-        pairs = {_convert(key_kind, k): _convert(item_kind, v) for k, v in value.items()}
-        return _INVALID if _INVALID in pairs or any(v is _INVALID for v in pairs.values()) else pairs
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in (int, float) and isinstance(value, bool):
-        return _INVALID
-    return value if isinstance(kind, type) and isinstance(value, kind) else _INVALID
-
-
-def _literals(kind: Any) -> list[Any]:
-    if get_origin(kind) is Literal:
-        return list(get_args(kind))
-    if get_origin(kind) in (Union, types.UnionType):
-        return [literal for option in get_args(kind) for literal in _literals(option)]
-    return []
-
-
-def describe(kind: Any) -> str:
-    """A type as a user reads it: ``an integer >= 1``, ``one of 'sum', 'mean'``."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        inner, *extras = get_args(kind)
-        return " ".join([describe(inner), *(str(extra) for extra in extras if isinstance(extra, Range))])
-    if origin is Literal:
-        return "one of " + ", ".join(repr(option) for option in get_args(kind))
-    if origin in (Union, types.UnionType):
-        return " or ".join(describe(option) for option in get_args(kind))
-    if origin in (list, tuple):
-        return f"a list, each item {describe(get_args(kind)[0])}"
-    if origin is dict or origin is Mapping:
-        key, item = get_args(kind)
-        return f"a mapping from {describe(key)} to {describe(item)}"
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "null"}
-    return names.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from counterpoise.config.schema import join, parse
+from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, fail, nearest
 
 PACKAGE = "counterpoise"
@@ -41,7 +44,7 @@ class Component:
 def resolve_component(group: str, node: object, extensions: Sequence[str], problems: list[Problem]) -> Component | None:
     """The component that ``node`` describes; ``None`` where that failed, with what is wrong in ``problems``."""
     if not isinstance(node, Mapping):
-        problems.append(Problem(group, f"expected a mapping with _target_, got {node!r}."))
+        problems.append(Problem(group, f"expected a component with _target_, got {show(node)}."))
         return None
     try:
         target = resolve_target(join(group, "_target_"), node.get("_target_"), extensions)
@@ -66,16 +69,14 @@ def resolve_target(where: str, name: object, extensions: Sequence[str]) -> Any:
     Raises:
         UserError: if the name may not be used, or cannot be imported.
     """
-    if not isinstance(name, str) or "." not in name:
-        raise fail(where, f"expected the dotted name of a class, got {name!r}.")
+    if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)+", name):
+        raise fail(where, f"expected the dotted name of a class, got {show(name)}.")
     allowed = (PACKAGE, *extensions)
     if not any(name.startswith(f"{module}.") for module in allowed):
         top = name.split(".", 1)[0]
-        raise fail(
-            where,
-            f"{name} may not be constructed: only {', '.join(f'{module}.*' for module in allowed)} may.",
-            f"If you trust it, add its module: 'extensions=[{top}]'.",
-        )
+        hint = "" if top in sys.stdlib_module_names else f"If you trust it, add its module: 'extensions=[{top}]'."
+        listed = ", ".join(f"{module}.*" for module in allowed)
+        raise fail(where, f"{name} may not be constructed: only {listed} may.", hint)
     return _load(where, name)
 
 
@@ -83,13 +84,15 @@ def _load(where: str, name: str) -> Any:
     module_name, _, attribute = name.rpartition(".")
     try:
         module = importlib.import_module(module_name)
+        return getattr(module, attribute)
     except ImportError as error:
         raise fail(
             where, f"{module_name} cannot be imported: {error}.", "Is it in this folder or installed?"
         ) from error
-    except Exception as error:  # a user's own module can fail in any way while it is imported
+    except AttributeError as error:
+        if module_name not in sys.modules:
+            raise fail(where, f"{module_name} fails while it is imported: {error}.") from error
+        classes = [key for key, value in vars(sys.modules[module_name]).items() if inspect.isclass(value)]
+        raise fail(where, f"{module_name} has no {attribute}.", nearest(attribute, classes)) from error
+    except (Exception, SystemExit) as error:  # a user's own module can fail in any way while it is imported
         raise fail(where, f"{module_name} fails while it is imported: {type(error).__name__}: {error}.") from error
-    if not hasattr(module, attribute):
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise fail(where, f"{module_name} has no {attribute}.", nearest(attribute, classes))
-    return getattr(module, attribute)

@@ -48,7 +48,8 @@ def records_fingerprint(records: Records) -> str:
     """Hash of every row, text, label and class name; independent of how Arrow happens to chunk the table."""
     sink = _HashSink()
     sink.write(dumps(list(records.classes)).encode())
-    table = records.table.combine_chunks().replace_schema_metadata(None)
+    table = records.table.select(sorted(records.table.column_names))
+    table = table.combine_chunks().replace_schema_metadata(None)
     with pa.PythonFile(sink, mode="w") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
     return sink.hash.hexdigest()
@@ -83,12 +84,21 @@ def file_checksum(path: Path) -> str:
 
 def folder_checksums(folder: Path) -> dict[str, str]:
     """Checksum of every file below ``folder`` by relative name, the manifest aside."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
+    return {name: file_checksum(folder / name) for name in _files(folder)}
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with a folder that carries a manifest of checksums; ``None`` if nothing is."""
+def _files(folder: Path) -> list[str]:
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if name != MANIFEST)
+
+
+def damage(folder: Path, *, exact: bool = False) -> str | None:
+    """What is wrong with a folder that carries a manifest of checksums; ``None`` if nothing is.
+
+    Args:
+        folder: as written with its manifest.
+        exact: a file that the manifest does not list is damage too.
+    """
     try:
         manifest = read_json(folder / MANIFEST)
         expected = manifest["checksums"]
@@ -97,6 +107,9 @@ def damage(folder: Path) -> str | None:
         for name, checksum in expected.items():
             if file_checksum(folder / name) != checksum:
                 return f"{name} does not match its checksum"
+        for name in _files(folder) if exact else ():
+            if name not in expected:
+                return f"{name} does not belong to it"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -125,11 +138,13 @@ class Cache:
         """
         name = f"{kind}-{fingerprint(key)}"
         final = self.root / name
+        if final.exists() and damage(final, exact=True) is None:
+            return final  # entries come whole by renaming: reading needs no lock, nor a folder that can be written
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f"{name}.lock"):
                 if final.exists():
-                    problem = damage(final)
+                    problem = damage(final, exact=True)
                     if problem is None:
                         return final
                     log.warning("The cache entry %s is damaged (%s); it is built again.", final, problem)

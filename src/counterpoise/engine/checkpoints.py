@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from counterpoise.data.cache import MANIFEST, damage, folder_checksums
-from counterpoise.errors import Problem, UserError
+from counterpoise.errors import Problem, UserError, fail
 from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,12 @@ class Checkpoint:
         load_model(model, self.folder / MODEL, strict=True)
 
     def load_state(self) -> dict[str, Any]:
-        """Everything else; ``weights_only``, so that nothing in the file can run."""
-        return torch.load(self.folder / STATE, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        """Everything else; ``weights_only``, so that nothing in the file can run.
+
+        Raises:
+            UserError: if there is more in it than numbers, text, containers and tensors.
+        """
+        return _load_state(self.folder / STATE)
 
 
 class CheckpointStore:
@@ -58,15 +63,19 @@ class CheckpointStore:
     def __init__(self, folder: Path, identity: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
         self.identity = dict(identity or {})
+        self._last_is_damaged = False
 
     def save_last(self, model: nn.Module, state: Mapping[str, Any], position: Mapping[str, int]) -> None:
         """Make this the newest checkpoint; what was the newest becomes ``previous``."""
         temporary = self._write("last", model, state, position)
         last, previous = self.folder / LAST, self.folder / PREVIOUS
-        if last.exists():
+        if self._last_is_damaged:
+            _remove(last)  # ``previous`` is the only whole one: it stays
+        elif last.exists():
             _remove(previous)
             last.rename(previous)
         temporary.rename(last)
+        self._last_is_damaged = False
         _sync_folder(self.folder)
 
     def save_best(self, model: nn.Module, position: Mapping[str, int]) -> None:
@@ -88,6 +97,7 @@ class CheckpointStore:
         save_model(model, str(temporary / MODEL))
         if state is not None:
             torch.save(dict(state), temporary / STATE)
+            _load_state(temporary / STATE, mmap=True)  # what could not be loaded must be known now, not at the resume
         manifest = {
             "format": FORMAT,
             "position": dict(position),
@@ -106,7 +116,7 @@ class CheckpointStore:
         A damaged ``last`` falls back to ``previous`` with a warning.
 
         Raises:
-            UserError: if checkpoints are there, but all are damaged.
+            UserError: if checkpoints are there, but all are damaged, or another version wrote them.
         """
         problems: list[Problem] = []
         for name in (LAST, PREVIOUS):
@@ -117,7 +127,8 @@ class CheckpointStore:
             if problem is None:
                 if problems:
                     log.warning("%s Falling back to the checkpoint before it, %s.", problems[0], folder)
-                return Checkpoint(folder, read_json(folder / MANIFEST))
+                    self._last_is_damaged = True
+                return _opened(folder)
             problems.append(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
         if problems:
             remedy = Problem(str(self.folder), "no checkpoint is whole.", "Remove the run folder to start over.")
@@ -136,8 +147,24 @@ class CheckpointStore:
                 problem = damage(folder)
                 if problem is not None:
                     raise UserError(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
-                return Checkpoint(folder, read_json(folder / MANIFEST))
+                return _opened(folder)
         return None
+
+
+def _opened(folder: Path) -> Checkpoint:
+    manifest = read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        message = f"this checkpoint has format {manifest.get('format')}, but this version reads {FORMAT}."
+        raise fail(str(folder), message, "Resume with the version that wrote it, or start a new run folder.")
+    return Checkpoint(folder, manifest)
+
+
+def _load_state(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)  # type: ignore[no-any-return]
+    except pickle.UnpicklingError as error:
+        message = "holds more than numbers, text, containers and tensors; it is not loaded, because it could run code."
+        raise fail(str(path), message) from error
 
 
 def _remove(folder: Path) -> None:

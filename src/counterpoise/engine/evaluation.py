@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from counterpoise.data.encode.base import Batch, EncodedSplit
 from counterpoise.data.loader import evaluation_batches
+from counterpoise.engine.precision import exact_dtype
 from counterpoise.losses import Loss
 from counterpoise.metrics import classification_metrics
 from counterpoise.models.base import ModelOutput
@@ -30,6 +31,11 @@ class Predictions:
     """``[N, C]``."""
     loss: float
     """Weighted mean, as in training but without dropout."""
+
+    @property
+    def numbered_classes(self) -> tuple[str, ...]:
+        """Names for classes that have none: their numbers."""
+        return tuple(map(str, range(self.probabilities.shape[1])))
 
     def metrics(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """All metrics, ``loss`` included. Probabilities that are not finite give a loss of NaN and nothing else."""
@@ -50,12 +56,22 @@ class SplitBatches:
 
 
 def call(model: nn.Module, inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) -> ModelOutput:
-    """Run a model on keyword or positional inputs; a plain tensor is taken for its logits."""
+    """Run a model on keyword or positional inputs; a plain tensor is taken for its logits.
+
+    Raises:
+        TypeError: if it returns neither a tensor nor something with ``logits``.
+    """
     output = model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
-    return ModelOutput(output) if isinstance(output, Tensor) else output
+    if isinstance(output, ModelOutput):
+        return output
+    if isinstance(output, Tensor):
+        return ModelOutput(output)
+    if not hasattr(output, "logits"):
+        raise TypeError(f"a model must return logits or a ModelOutput, but returned {type(output).__name__}")
+    return ModelOutput(output.logits, getattr(output, "penalty", None))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: what a model caches here must still be usable in training
 def predict(model: nn.Module, batches: IndexedBatches, loss: Loss, device: torch.device) -> Predictions:
     """Run ``model`` in evaluation mode over all batches.
 
@@ -64,24 +80,24 @@ def predict(model: nn.Module, batches: IndexedBatches, loss: Loss, device: torch
     training = model.training
     model.eval()
     indices, rows, labels, logits = [], [], [], []
-    total = torch.zeros(2, dtype=torch.float64, device=device)
+    sums = torch.zeros(2, dtype=exact_dtype(device), device=device)
     for where, batch in batches:
         moved = batch.to(device)
         output = call(model, moved.inputs)
-        total += torch.stack(loss(output.logits, moved.labels)).to(total.dtype)
+        sums += torch.stack(loss(output.logits, moved.labels))
         indices.append(where)
         rows.append(batch.rows)
         labels.append(batch.labels)
-        logits.append(output.logits.float())
+        logits.append(output.logits)
     model.train(training)
     if not indices:
         raise ValueError("there is nothing to evaluate")
     order = np.argsort(np.concatenate(indices), kind="stable")
-    probabilities = torch.cat(logits).double().softmax(dim=1).cpu().numpy()[order]
-    total_loss, total_weight = total.tolist()
+    probabilities = torch.cat(logits).cpu().double().softmax(dim=1).numpy()[order]
+    total, weight = sums.tolist()
     return Predictions(
         rows=torch.cat(rows).cpu().numpy()[order],
         labels=torch.cat(labels).cpu().numpy()[order],
         probabilities=probabilities,
-        loss=total_loss / total_weight if total_weight else float("nan"),
+        loss=total / weight if weight else float("nan"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from itertools import islice
+from itertools import count, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from counterpoise.data.encode.base import Batch
 from counterpoise.data.loader import Group
+from counterpoise.engine.rng import seed_draw
 from counterpoise.updates import updates_per_epoch
 
 
@@ -41,26 +42,35 @@ def as_batch(item: Any, first_row: int = 0) -> Batch:
         inputs, labels, rows = tuple(item[:-1]), item[-1], None
     else:
         raise TypeError(f"a batch must be a Batch, (inputs, labels) or a mapping with 'labels', but is {type(item)}")
-    numbers = torch.arange(first_row, first_row + len(labels)) if rows is None else rows
-    return Batch(inputs, labels.long(), numbers)
+    labels = torch.as_tensor(labels).long()
+    numbers = torch.arange(first_row, first_row + len(labels)) if rows is None else torch.as_tensor(rows)
+    return Batch(inputs, labels, numbers)
 
 
 class ForeignLoader:
     """Groups from any sized iterable of batches, e.g. a ``torch.utils.data.DataLoader``.
 
-    A sampler with ``set_epoch`` is told the epoch. On resume the batches that were consumed are drawn again and thrown
-    away, so the order repeats exactly only where the loader's order is a function of the epoch.
+    A sampler with ``set_epoch`` is told the epoch, and the global generators of Python, NumPy and PyTorch are seeded
+    before every draw: a shuffling ``DataLoader`` without a generator of its own has an order that is a function of
+    (seed, epoch). On resume the batches that were consumed are drawn again and thrown away.
 
     Args:
-        loader: yields what :func:`as_batch` takes.
+        loader: yields what :func:`as_batch` takes. With several processes each has its own share of the samples, in
+            equal parts (``DistributedSampler``).
         accumulation: micro-batches per optimizer update.
+        seed: decides what the global generators give.
+        processes: number of processes.
     """
 
-    def __init__(self, loader: Iterable[Any], accumulation: int = 1) -> None:
+    def __init__(self, loader: Iterable[Any], accumulation: int = 1, seed: int = 0, processes: int = 1) -> None:
         if not isinstance(loader, Sized):
             raise TypeError("the training loader must have a length: schedules and progress need it")
+        if len(loader) == 0:
+            raise ValueError("there is nothing to train on: the training loader is empty")
         self.loader = loader
         self.accumulation = accumulation
+        self.seed = seed
+        self.processes = processes
 
     @property
     def updates_per_epoch(self) -> int:
@@ -74,10 +84,15 @@ class ForeignLoader:
             set_epoch = getattr(owner, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(epoch)
-        batches = map(as_batch, iter(self.loader))
+        seed_draw(self.seed, epoch, 0)
+        items = iter(self.loader)
         seen = 0
-        while group := list(islice(batches, self.accumulation)):
-            samples = sum(len(batch) for batch in group)
+        for number in count():
+            seed_draw(self.seed, epoch, number)
+            group = [as_batch(item) for item in islice(items, self.accumulation)]
+            if not group:
+                return
+            samples = sum(len(batch) for batch in group) * self.processes
             if seen >= consumed:
                 yield Group(group, samples)
             seen += samples

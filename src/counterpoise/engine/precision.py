@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from lightning_fabric import Fabric
@@ -52,15 +52,36 @@ def make_fabric(
     return fabric
 
 
+class Double(DoublePrecision):
+    """float64 throughout; Fabric's own would hand the logits on in float32."""
+
+    def convert_output(self, data: Any) -> Any:
+        """As it is."""
+        return data
+
+
+class Autocast(MixedPrecision):
+    """Autocast; Fabric's own would also round every floating-point input to half precision."""
+
+    def convert_input(self, data: Any) -> Any:
+        """As it is: autocast rounds what it multiplies."""
+        return data
+
+
 def precision_plugin(device: str, precision: PrecisionName) -> Precision:
     """Fabric's plug-in for a number format."""
     if precision == "fp64":
-        return DoublePrecision()
+        return Double()
     if precision == "fp32":
         return Precision()
     if precision == "bf16":
-        return MixedPrecision("bf16-mixed", device)
-    return MixedPrecision("16-mixed", device, scaler=torch.amp.GradScaler(device))
+        return Autocast("bf16-mixed", device)
+    return Autocast("16-mixed", device, scaler=torch.amp.GradScaler(device))
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """float64 where the device has it: what sums over an epoch are kept in."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def scaler_of(fabric: Fabric) -> torch.amp.GradScaler | None:

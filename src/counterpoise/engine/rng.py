@@ -33,6 +33,14 @@ def seed_update(seed: int, rank: int, update: int, device: torch.device) -> None
         torch.mps.manual_seed(mixed)
 
 
+def seed_draw(seed: int, epoch: int, group: int) -> None:
+    """Seed all global generators of this process, for one draw from a loader that uses them."""
+    mixed = hash_integers(seed, epoch, group)
+    random.seed(mixed)
+    np.random.seed(mixed % (1 << 32))
+    torch.default_generator.manual_seed(mixed)
+
+
 def hash_integers(*values: int) -> int:
     """A 63-bit hash of a few integers, the same in every process (splitmix64's finaliser over a running sum)."""
     state = 0

@@ -8,58 +8,39 @@ the same bits.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from counterpoise.data.encode.base import EncodedSplit
 from counterpoise.data.loader import Group, Loader, prefetch
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.criteria import as_loss
 from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
-from counterpoise.engine.precision import make_fabric, scaler_of
+from counterpoise.engine.precision import exact_dtype, make_fabric, scaler_of
+from counterpoise.engine.progress import History, Position, plain
 from counterpoise.engine.rng import random_state, seed_update, set_random_state
 from counterpoise.engine.update import Updater, UpdateResult
-from counterpoise.events import CONTINUE, Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict, strongest
+from counterpoise.events import Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict, strongest
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective, ObjectiveConfig
 from counterpoise.optim.adamw import components
 from counterpoise.optim.schedules import Schedule
 
+__all__ = ["History", "Position", "Trainer"]
 
-@dataclass
-class Position:
-    """Where a run stands. All of it is in every checkpoint."""
-
-    epoch: int = 0
-    """The epoch being trained, zero-based; equal to the number of epochs when all are done."""
-    consumed: int = 0
-    """Samples of this epoch that have been trained on, over all processes."""
-    update: int = 0
-    """Optimizer updates since the start of the run."""
-    skipped: int = 0
-    """Updates whose step the gradient scaler skipped."""
-
-
-@dataclass
-class History:
-    """What training went through, and how it ended."""
-
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    """One :class:`~counterpoise.events.EpochEvent` per epoch, as a dictionary."""
-    best_epoch: int | None = None
-    best_score: float | None = None
-    verdict: Verdict = CONTINUE
-    """Why training ended; ``CONTINUE`` means that it ran all its epochs."""
+log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -68,23 +49,25 @@ class Trainer:
     Args:
         model: returns logits ``[B, C]`` or a :class:`~counterpoise.models.base.ModelOutput`.
         optimizer: over the model's parameters.
-        loss: a :class:`~counterpoise.losses.Loss`.
+        loss: a :class:`~counterpoise.losses.Loss`, or a criterion of PyTorch without class weights (see
+            :class:`~counterpoise.engine.criteria.MeanLoss`).
         epochs: how many to train at most.
-        classes: class names; the metrics are named by them.
+        classes: class names; the metrics are named by them. By default their numbers.
         schedule: stepped per update or per epoch, as it says.
-        objective: the validation metric that decides; ``f1`` by default.
+        objective: the validation metric that decides; ``macro_f1`` by default.
         fabric: device, precision and processes; by default this machine's CPU in fp32.
         accumulation: micro-batches per update, for a loader that is not this package's :class:`Loader`.
         clip_norm: largest gradient norm; ``None`` does not clip.
-        seed: what dropout draws from, with the update's number.
+        seed: what dropout draws from, with the update's number, and a loader that uses global generators.
         log_every: updates between two readings of loss and norm.
         evaluation_batch: samples per batch when an encoded split is validated on.
-        prefetch: groups that a thread draws ahead.
+        prefetch: groups that a thread draws ahead from a :class:`Loader`; other loaders have workers of their own.
         observers: told of every logged update and every epoch.
         judges: asked after them; the strongest verdict is obeyed.
         checkpoints: where to keep state; ``None`` keeps none.
         checkpoint_updates: updates between two checkpoints; 0 saves at the end of epochs only.
-        checkpoint_seconds: seconds between two checkpoints, beside those; 0 for none.
+        checkpoint_seconds: seconds between two checkpoints, beside those; 0 for none. With several processes looked
+            at after logged updates only.
         compile: run the model through ``torch.compile``.
     """
 
@@ -99,10 +82,10 @@ class Trainer:
         self,
         model: nn.Module,
         optimizer: Optimizer,
-        loss: Loss,
+        loss: Loss | nn.Module,
         *,
         epochs: int,
-        classes: Sequence[str] = ("0", "1"),
+        classes: Sequence[str] | None = None,
         schedule: Schedule | None = None,
         objective: Objective | None = None,
         fabric: Fabric | None = None,
@@ -122,11 +105,11 @@ class Trainer:
         self.fabric = fabric or make_fabric("cpu", "fp32")
         self.module = model
         self.optimizer = optimizer
-        self.model, wrapped = self.fabric.setup(_compiled(model) if compile else model, optimizer)
-        self.loss = loss.to(self.fabric.device)
-        self.updater = Updater(self.fabric, self.model, wrapped, self.loss, clip_norm, components(model))
+        self.model, _ = self.fabric.setup(_compiled(model) if compile else model, optimizer)
+        self.loss = as_loss(loss).to(self.fabric.device)
+        self.updater = Updater(self.fabric, self.model, optimizer, self.loss, clip_norm, components(model))
         self.epochs = epochs
-        self.classes = tuple(classes)
+        self.classes = None if classes is None else tuple(classes)
         self.schedule = schedule
         self.objective = objective or Objective(ObjectiveConfig())
         self.accumulation = accumulation
@@ -153,32 +136,41 @@ class Trainer:
         Raises:
             UserError: if checkpoints are there, but none is whole.
         """
-        source: GroupSource = train if isinstance(train, Loader) else ForeignLoader(train, self.accumulation)
+        source = self._source(train)
         is_split = hasattr(valid, "lengths") and hasattr(valid, "batch")
         batches: IndexedBatches = (
             SplitBatches(valid, self.evaluation_batch) if is_split else ForeignBatches(valid)  # type: ignore[arg-type]
         )
         self._resume()
-        self._start(source)
-        while self.history.verdict.decision < Decision.STOP and self.position.epoch < self.epochs:
-            self._train_epoch(source)
-            if self.history.verdict.decision < Decision.STOP:
-                self._finish_epoch(batches)
-            elif self.history.verdict.decision < Decision.ABORT:
-                self.save()
-        for observer in self.observers:
-            observer.on_finish(self.history.verdict)
+        self.optimizer.zero_grad()
+        verdict = Verdict(Decision.ABORT, "error", "an exception ended it")
+        try:
+            self._start(source)
+            while self.history.verdict.decision < Decision.STOP and self.position.epoch < self.epochs:
+                self._train_epoch(source)
+                if self.history.verdict.decision < Decision.STOP:
+                    self._finish_epoch(batches)
+                elif self.history.verdict.decision < Decision.ABORT:
+                    self.save()
+            verdict = self.history.verdict
+        finally:
+            for observer in self.observers:
+                observer.on_finish(verdict)
         return self.history
 
+    def _source(self, train: Loader | Iterable[Any]) -> GroupSource:
+        if isinstance(train, Loader | ForeignLoader):
+            return train
+        return ForeignLoader(train, self.accumulation, self.seed, self.fabric.world_size)
+
     def _start(self, source: GroupSource) -> None:
-        self._started = self._last_save = time.monotonic()
+        self._started = self._last_save = self._epoch_started = time.monotonic()
         self._samples = 0
-        self._epoch_started = time.monotonic()
         plan = {
             "epochs": self.epochs,
             "updates_per_epoch": source.updates_per_epoch,
             "total_updates": source.updates_per_epoch * self.epochs,
-            "position": asdict(self.position),
+            "position": self.position.state_dict(),
             "history": self.history.epochs,
         }
         for observer in self.observers:
@@ -189,48 +181,48 @@ class Trainer:
     def _train_epoch(self, source: GroupSource) -> None:
         self.model.train()
         self._epoch_started = time.monotonic()
-        first = self.position.consumed
-        remaining = source.updates_per_epoch - (self.position.update - self._updates_before_epoch())
-        with closing(prefetch(self._pinned(source.groups(self.position.epoch, first)), self.prefetch)) as groups:
-            for group in groups:
+        groups = self._pinned(source.groups(self.position.epoch, self.position.consumed))
+        ahead = self.prefetch if isinstance(source, Loader) else 0
+        remaining = source.updates_per_epoch - (self.position.update - self.history.updates)
+        with closing(prefetch(groups, ahead)) as drawn:
+            for group in drawn:
                 remaining -= 1
                 self._one_update(group, last=remaining == 0)
                 if self.history.verdict.decision >= Decision.STOP:
                     return
 
-    def _pinned(self, groups: Iterable[Group]) -> Any:
+    def _pinned(self, groups: Iterator[Group]) -> Iterator[Group]:
         if self.fabric.device.type != "cuda":
-            yield from groups
-            return
-        for group in groups:
-            yield Group([batch.pin() for batch in group.batches], group.samples, group.idle)
+            return groups
+        return (Group([batch.pin() for batch in group.batches], group.samples, group.idle) for group in groups)
 
     def _one_update(self, group: Group, *, last: bool) -> None:
         seed_update(self.seed, self.fabric.global_rank, self.position.update, self.fabric.device)
-        lr = self.optimizer.param_groups[0]["lr"]
+        self._lr = self.optimizer.param_groups[0]["lr"]
         result = self.updater.run(group, watch_components=last)
-        if result.stepped and self.schedule is not None and self.schedule.per == "update":
-            self.schedule.step()
         self.position.update += 1
         self.position.consumed += group.samples
-        self.position.skipped += not result.stepped
         self._samples += sum(len(batch) for batch in group.batches)
-        self._sums += torch.stack([result.total, result.weight, result.grad_norm.to(result.total.dtype)])
-        self._lr = lr
-        if last or self.position.update % self.log_every == 0:
-            self._tell_update(result, lr)
-        if not last:
-            self._save_if_due()
+        if result.stepped:
+            # A step that the scaler skipped is in no mean: its loss or norm may be infinite.
+            self._sums += result.figures
+            if self.schedule is not None and self.schedule.per == "update":
+                self.schedule.step()
+        else:
+            self.position.skipped += 1
+        logged = last or self.position.update % self.log_every == 0
+        if logged:
+            self._tell_update(result)
+        if not last and self._save_is_due(logged):
+            self.save()
 
-    def _tell_update(self, result: UpdateResult, lr: float) -> None:
-        total, weight, norm = torch.stack(
-            [result.total, result.weight, result.grad_norm.to(result.total.dtype)]
-        ).tolist()
+    def _tell_update(self, result: UpdateResult) -> None:
+        total, weight, norm = result.figures.tolist()
         event = UpdateEvent(
             update=self.position.update,
             epoch=self.position.epoch,
             loss=total / weight if weight else float("nan"),
-            lr=lr,
+            lr=self._lr,
             grad_norm=norm,
             samples=self._samples,
             seconds=time.monotonic() - self._started,
@@ -238,10 +230,11 @@ class Trainer:
         )
         for observer in self.observers:
             observer.on_update(event)
-        self.history.verdict = strongest([judge.after_update(event) for judge in self.judges])
+        self.history.verdict = self._agreed(strongest([judge.after_update(event) for judge in self.judges]))
 
     def _finish_epoch(self, batches: IndexedBatches) -> None:
-        valid = predict(self.model, batches, self.loss, self.fabric.device).metrics(self.classes)
+        predictions = predict(self.model, batches, self.loss, self.fabric.device)
+        valid = predictions.metrics(self.classes or predictions.numbered_classes)
         # A model that gives NaN leaves nothing to score: never the best, and for a judge to see.
         score = float(self.objective.score(valid)) if "accuracy" in valid else float("nan")
         is_best = self._is_best(score)
@@ -251,18 +244,16 @@ class Trainer:
         self.history.epochs.append(asdict(event))
         if is_best:
             self.history.best_epoch, self.history.best_score = event.epoch, score
-        self.history.verdict = strongest([judge.after_epoch(event) for judge in self.judges])
+        self.history.verdict = self._agreed(strongest([judge.after_epoch(event) for judge in self.judges]))
         self.position.epoch += 1
         self.position.consumed = 0
         self._reset_epoch()
-        if is_best and self.checkpoints is not None and self.fabric.is_global_zero:
-            self.checkpoints.save_best(self.module, asdict(self.position))
-        self.save()
+        if self.history.verdict.decision < Decision.ABORT:
+            if is_best and self.checkpoints is not None and self.fabric.is_global_zero:
+                self.checkpoints.save_best(self.module, self.position.state_dict())
+            self.save()
         for observer in self.observers:
             observer.on_epoch(event)
-
-    def _updates_before_epoch(self) -> int:
-        return int(self.history.epochs[-1]["update"]) if self.history.epochs else 0
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score):
@@ -271,12 +262,12 @@ class Trainer:
 
     def _epoch_event(self, valid: Mapping[str, Any], score: float, is_best: bool) -> EpochEvent:
         total, weight, norms = self._sums.tolist()
-        updates = self.position.update - self._updates_before_epoch()
+        stepped = self.position.update - self.history.updates - (self.position.skipped - self._skipped_before)
         return EpochEvent(
             epoch=self.position.epoch,
             update=self.position.update,
             train_loss=total / weight if weight else float("nan"),
-            grad_norm=norms / updates,
+            grad_norm=norms / stepped if stepped else float("nan"),
             lr=self._lr,
             valid=valid,
             score=score,
@@ -286,41 +277,58 @@ class Trainer:
         )
 
     def _reset_epoch(self) -> None:
-        exact = torch.float32 if self.fabric.device.type == "mps" else torch.float64
-        self._sums: Tensor = torch.zeros(3, dtype=exact, device=self.fabric.device)
+        self._sums = torch.zeros(3, dtype=exact_dtype(self.fabric.device), device=self.fabric.device)
+        self._skipped_before = self.position.skipped
         self._lr = self.optimizer.param_groups[0]["lr"]
+
+    def _agreed(self, verdict: Verdict) -> Verdict:
+        """The first process decides for all: one that went on alone would wait for the others for ever."""
+        if self.fabric.world_size == 1:
+            return verdict
+        return self.fabric.broadcast(verdict)
 
     # Checkpoints
 
-    def _save_if_due(self) -> None:
-        by_count = self.checkpoint_updates and self.position.update % self.checkpoint_updates == 0
-        by_time = self.checkpoint_seconds and time.monotonic() - self._last_save >= self.checkpoint_seconds
-        if by_count or by_time:
-            self.save()
+    def _save_is_due(self, logged: bool) -> bool:
+        """Whether to save after this update. Never a model that is not finite any more, whoever has yet to notice."""
+        due = bool(self.checkpoint_updates) and self.position.update % self.checkpoint_updates == 0
+        if self.checkpoint_seconds and not due:
+            due = time.monotonic() - self._last_save >= self.checkpoint_seconds
+            if self.fabric.world_size > 1:
+                due = logged and self.fabric.broadcast(due)  # clocks differ
+        return due and self.checkpoints is not None and self.history.verdict.decision < Decision.STOP and self._finite()
+
+    def _finite(self) -> bool:
+        if bool(self._sums.isfinite().all()):
+            return True
+        log.warning("No checkpoint after update %d: loss or gradient are no longer finite.", self.position.update)
+        return False
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""
         if self.checkpoints is None:
             return
         if self.fabric.is_global_zero:
-            self.checkpoints.save_last(self.module, self.state_dict(), asdict(self.position))
+            self.checkpoints.save_last(self.module, self.state_dict(), self.position.state_dict())
         self.fabric.barrier()
         self._last_save = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """All state but the model's, as plain values and tensors."""
         scaler = scaler_of(self.fabric)
-        verdict = self.history.verdict
         return {
-            "position": asdict(self.position),
-            "epochs": _plain(self.history.epochs),
-            "best": [self.history.best_epoch, self.history.best_score],
-            "verdict": [int(verdict.decision), verdict.judge, verdict.reason],
-            "sums": self._sums.cpu(),
+            "position": self.position.state_dict(),
+            "history": self.history.state_dict(),
+            "epoch": {
+                "sums": self._sums.cpu(),
+                "skipped_before": self._skipped_before,
+                "lr": self._lr,
+                "component_norms": plain(self.updater.component_norms),
+            },
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
             "scaler": scaler.state_dict() if scaler is not None else None,
-            "judges": {judge.name: judge.state_dict() for judge in self.judges},
+            "judges": {judge.name: plain(judge.state_dict()) for judge in self.judges},
             "random": random_state(),
         }
 
@@ -331,36 +339,25 @@ class Trainer:
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Continue from ``checkpoint``: weights, optimizer, schedule, scaler, judges, randomness and position."""
-        checkpoint.load_model(self.module)
         state = checkpoint.load_state()
+        checkpoint.load_model(self.module)
         self.position = Position(**state["position"])
-        best_epoch, best_score = state["best"]
-        decision, judge, reason = state["verdict"]
-        # A run that was preempted is resumed to go on; one that stopped stays stopped.
-        verdict = CONTINUE if decision == Decision.PREEMPT else Verdict(Decision(decision), judge, reason)
-        self.history = History(state["epochs"], best_epoch, best_score, verdict)
-        self._sums = state["sums"].to(self._sums)
+        self.history = History.from_state(state["history"])
+        self._sums = state["epoch"]["sums"].to(self._sums)
+        self._skipped_before = state["epoch"]["skipped_before"]
+        self._lr = state["epoch"]["lr"]
+        self.updater.component_norms = dict(state["epoch"]["component_norms"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         scaler = scaler_of(self.fabric)
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
-        for judge_ in self.judges:
-            judge_.load_state_dict(state["judges"].get(judge_.name, {}))
+        for judge in self.judges:
+            judge.load_state_dict(state["judges"].get(judge.name, {}))
         set_random_state(state["random"])
-        self._lr = self.optimizer.param_groups[0]["lr"]
 
 
 def _compiled(model: nn.Module) -> nn.Module:
     compiled: Any = torch.compile(model)
     return compiled  # type: ignore[no-any-return]
-
-
-def _plain(value: Any) -> Any:
-    """Containers and numbers of built-in types only: what ``weights_only`` loading takes."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.item() if hasattr(value, "item") else value

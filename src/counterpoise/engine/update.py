@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from counterpoise.data.encode.base import Batch
 from counterpoise.data.loader import Group
 from counterpoise.engine.evaluation import call
 from counterpoise.engine.precision import scaler_of
@@ -26,14 +27,11 @@ from counterpoise.losses import Loss
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What an update did; tensors stay on the device until somebody logs them."""
+    """What an update did."""
 
-    total: Tensor
-    """Sum of weighted losses over the group, penalty included, float64, scalar."""
-    weight: Tensor
-    """Sum of weights over the group, float64, scalar."""
-    grad_norm: Tensor
-    """Norm of the gradient before clipping, scalar."""
+    figures: Tensor
+    """Sum of weighted losses over the group with penalties, sum of weights, gradient norm before clipping, ``[3]``;
+    it stays on the device until somebody logs it."""
     stepped: bool
     """False where the gradient scaler skipped the step."""
 
@@ -44,11 +42,14 @@ class Updater:
     Args:
         fabric: device, precision and processes.
         model: as wrapped by ``fabric.setup``.
-        optimizer: as wrapped by ``fabric.setup``.
+        optimizer: as it was before ``fabric.setup``.
         loss: see :class:`counterpoise.losses.Loss`.
         clip_norm: largest gradient norm; ``None`` does not clip.
         components: named parameters by component, to tell their gradient norms apart.
     """
+
+    component_norms: dict[str, Tensor]
+    """Gradient norm before clipping by component, at the last update that watched them."""
 
     def __init__(
         self,
@@ -64,9 +65,13 @@ class Updater:
         self.optimizer = optimizer
         self.loss = loss
         self.clip_norm = clip_norm
-        self.components = components
         self.scaler = scaler_of(fabric)
-        self.component_norms: dict[str, Tensor] = {}
+        # Fabric's wrapper adds conversions and hooks that cost a small model more than they give; what is left is this.
+        self._network = model._forward_module
+        self._precision = fabric.strategy.precision
+        self.component_norms = {}
+        self._components = {name: [parameter for _, parameter in named] for name, named in components.items()}
+        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
     def run(self, group: Group, *, watch_components: bool = False) -> UpdateResult:
         """Forward and backward over the group's micro-batches, then one step.
@@ -76,10 +81,7 @@ class Updater:
             watch_components: also leave the gradient norm of every component in ``component_norms``.
         """
         batches = [batch.to(self.fabric.device) for batch in group.batches]
-        weight = torch.stack([self.loss.weight(batch.labels) for batch in batches]).sum()
-        if group.idle:
-            weight = weight * 0
-        weight = self._sum_over_processes(weight)
+        weight = self._weight(batches, group.idle)
         total = torch.zeros_like(weight)
         for index, batch in enumerate(batches):
             with self._no_sync(index < len(batches) - 1):
@@ -87,47 +89,54 @@ class Updater:
         norm = self._clip(watch_components)
         stepped = self._step()
         self.optimizer.zero_grad(set_to_none=True)
-        return UpdateResult(self._sum_over_processes(total), weight, norm, stepped)
+        return UpdateResult(torch.stack([self._sum_over_processes(total), weight, norm.to(weight.dtype)]), stepped)
 
-    def _backward(self, batch: Any, weight: Tensor, group: Group) -> Tensor:
-        output = call(self.model, batch.inputs)
+    def _weight(self, batches: Sequence[Batch], idle: bool) -> Tensor:
+        weight = self.loss.weight(batches[0].labels)
+        for batch in batches[1:]:
+            weight = weight + self.loss.weight(batch.labels)
+        return self._sum_over_processes(weight * 0 if idle else weight)
+
+    def _backward(self, batch: Batch, weight: Tensor, group: Group) -> Tensor:
+        with self._precision.forward_context():
+            output = call(self._network, batch.inputs)
         total, _ = self.loss(output.logits, batch.labels)
         if output.penalty is not None:
             # The penalty is a mean over the micro-batch: it counts by the micro-batch's share of the group's samples.
-            total = total + output.penalty * (weight * (len(batch) / group.samples)).to(total.dtype)
-        if group.idle:
-            total = total * 0
-        # DDP averages gradients over the processes; the sum is what is wanted.
-        objective = total * (self.fabric.world_size / weight).to(total.dtype)
-        self.fabric.backward(objective, model=self.model)
+            total = total + output.penalty * (weight * (len(batch) / group.samples))
+        # The gradient of total / weight. DDP averages over the processes; the sum is what is wanted.
+        scale = ((0 if group.idle else self.fabric.world_size) / weight).to(total.dtype)
+        total.backward(scale if self.scaler is None else self.scaler.scale(scale))
         detached: Tensor = total.detach()
-        return detached.to(weight.dtype)
+        return detached * 0 if group.idle else detached
 
     def _no_sync(self, enabled: bool) -> AbstractContextManager[None]:
         return self.fabric.no_backward_sync(self.model, enabled=enabled)
 
     def _clip(self, watch_components: bool) -> Tensor:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
         if watch_components:
-            # Read before clipping; under fp16 the gradients still carry the scale, which is taken out again.
-            scale = 1.0 if self.scaler is None else self.scaler.get_scale()
-            self.component_norms = {
-                name: torch.nn.utils.get_total_norm([p.grad for _, p in named if p.grad is not None]) / scale
-                for name, named in self.components.items()
-            }
-        limit = float("inf") if self.clip_norm is None else self.clip_norm
-        norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        assert norm is not None
-        return norm.detach()
+            self.component_norms = {name: _norm(named) for name, named in self._components.items()}
+        norm = _norm(self._parameters)
+        if self.clip_norm is not None:
+            clip_grads_with_norm_(self._parameters, self.clip_norm, norm)
+        return norm
 
     def _step(self) -> bool:
         if self.scaler is None:
             self.optimizer.step()
             return True
         before = self.scaler.get_scale()
-        self.optimizer.step()  # Fabric's precision plug-in steps and updates the scaler
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return self.scaler.get_scale() >= before
 
     def _sum_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:
             return value
         return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    return get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

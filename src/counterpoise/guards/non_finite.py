@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from counterpoise.events import CONTINUE, BaseJudge, Decision, EpochEvent, UpdateEvent, Verdict
 
@@ -42,6 +42,14 @@ class NonFiniteGuard(BaseJudge):
         losses = event.train_loss, float(event.valid["loss"])
         finite = all(map(math.isfinite, losses))
         return self._judge(finite, f"in epoch {event.epoch + 1} the training and validation losses are {losses}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many skipped updates it has seen."""
+        return {"skipped": self._skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up ``state_dict``'s answer again."""
+        self._skipped = state.get("skipped", 0)
 
     def _judge(self, finite: bool, seen: str) -> Verdict:
         if finite or not self.config.non_finite:

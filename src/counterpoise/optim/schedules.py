@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau, StepLR
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, SHARE, Range
 from counterpoise.errors import Problem
@@ -107,8 +107,7 @@ class CosineWarmup(Schedule):
 
     def __init__(self, config: CosineWarmupConfig, optimizer: Optimizer, horizon: Horizon) -> None:
         def factor(update: int) -> float:
-            cosine = 0.5 * (1 + math.cos(math.pi * decay_progress(update, horizon)))
-            return warmup(update, horizon) * (config.final_factor + (1 - config.final_factor) * cosine)
+            return warmup(update, horizon) * _cosine(1.0, config.final_factor, decay_progress(update, horizon))
 
         self.scheduler = LambdaLR(optimizer, factor)
 
@@ -124,20 +123,25 @@ class OneCycleConfig(LinearWarmupConfig):
 
 
 class OneCycle(Schedule):
-    """``OneCycleLR``: cosine up over the warm-up, cosine down; each group keeps its own peak, and β1 is left alone."""
+    """Half a cosine up over the warm-up, half a cosine down (Smith and Topin 2019); β1 is left alone.
+
+    ``OneCycleLR`` over one update more, so that its last and smallest value stands behind the last update. Unlike it,
+    the peak falls on the warm-up's last update for any length, and each group keeps its own.
+    """
 
     Config: ClassVar[type[ScheduleConfig]] = OneCycleConfig
 
     def __init__(self, config: OneCycleConfig, optimizer: Optimizer, horizon: Horizon) -> None:
-        self.scheduler = OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=horizon.total_updates + 1,  # its last value belongs to the last update, not behind it
-            pct_start=min(max(horizon.warmup_ratio, 1e-6), 1 - 1e-6),
-            div_factor=config.initial_divisor,
-            final_div_factor=config.final_divisor,
-            cycle_momentum=False,
-        )
+        first = 1 / config.initial_divisor
+        last = first / config.final_divisor
+        peak = horizon.warmup_updates - 1
+
+        def factor(update: int) -> float:
+            if update < peak:
+                return _cosine(first, 1.0, update / peak)
+            return _cosine(1.0, last, min(1.0, (update - peak) / max(1, horizon.total_updates - peak)))
+
+        self.scheduler = LambdaLR(optimizer, factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +174,7 @@ class Plateau(Schedule):
             factor=config.factor,
             patience=config.patience,
             min_lr=config.min_lr,
+            threshold_mode="abs",  # relative to a score below zero, standing still would count as improving
         )
 
     def step(self, score: float | None = None) -> None:
@@ -212,3 +217,8 @@ def decay_progress(update: int, horizon: Horizon) -> float:
     """How much of the decay has passed before ``update`` (zero-based): 0 in the warm-up, below 1 at the last update."""
     start = horizon.warmup_updates
     return min(1.0, max(0, update - start) / max(1, horizon.total_updates - start))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    """From ``start`` to ``end`` along half a cosine."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.tracking.console import make_console
@@ -37,23 +40,23 @@ class JobSummary:
     @property
     def without_seed(self) -> tuple[str, ...]:
         """What this job shares with those that differ in the seed alone."""
-        return tuple(item for item in self.overrides if not item.startswith(SEED))
+        return tuple(item for item in self.overrides if not item.lstrip("+").startswith(SEED))
 
 
 def read_job(folder: Path) -> JobSummary:
     """Read a job's folder, whatever state it is in."""
+    failure = _read(folder / "failure.json")  # of the latest attempt: it outweighs the result of an earlier one
     metadata = _read(folder / "training_metadata.json")
-    overrides = tuple(metadata.get("overrides", ()))
+    overrides = tuple(metadata.get("overrides") or failure.get("overrides") or ())
+    if failure:
+        message = str(failure.get("message") or (failure.get("verdict") or {}).get("reason", ""))
+        return JobSummary(folder, str(failure.get("status", "failed")), overrides, message=message.strip())
     result = _read(folder / "result.json")
     if result:
-        figures = result.get("test") or result["valid"]
+        figures = result.get("test") or result.get("valid") or {}
         numbers = {name: figures[name] for name in METRICS if isinstance(figures.get(name), int | float)}
-        return JobSummary(folder, "finished", overrides, result["objective"]["score"], numbers)
-    failure = _read(folder / "failure.json")
-    if failure:
-        message = str(failure.get("message") or failure.get("verdict", {}).get("reason", ""))
-        last = message.strip().splitlines()[-1] if message.strip() else ""
-        return JobSummary(folder, failure["status"], overrides, message=last)
+        score = (result.get("objective") or {}).get("score")
+        return JobSummary(folder, "finished", overrides, score, numbers)
     return JobSummary(folder, "unfinished", overrides)
 
 
@@ -73,17 +76,25 @@ def collect(sweep: Path) -> list[JobSummary]:
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort key by which ``seed_7`` stands before ``seed_42``."""
-    parts = name.replace("=", "_").split("_")
-    return [(0, float(p), "") if p.replace(".", "", 1).isdigit() else (1, 0.0, p) for p in parts]
+    """Sort key by which ``seed_7`` stands before ``seed_42``, and ``lr_5e-05`` before ``lr_0.001``."""
+    return [_number_or_text(part) for part in re.split("[_,=]", name)]
+
+
+def _number_or_text(part: str) -> tuple[int, float, str]:
+    try:
+        number = float(part)
+    except ValueError:
+        return 1, 0.0, part
+    return (0, number, "") if math.isfinite(number) else (1, 0.0, part)
 
 
 def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
-    """Mean and sample standard deviation (n − 1) of every figure, by the overrides that jobs share beside the seed."""
+    """Mean and sample standard deviation (n − 1) of every figure, by what differs between jobs beside the seed."""
     groups: dict[tuple[str, ...], list[JobSummary]] = defaultdict(list)
+    everywhere = set[str]().union(*(job.without_seed for job in jobs)).intersection(*(job.without_seed for job in jobs))
     for job in jobs:
         if job.status == "finished":
-            groups[job.without_seed].append(job)
+            groups[tuple(item for item in job.without_seed if item not in everywhere)].append(job)
     answer = {}
     for shared, members in groups.items():
         figures: dict[str, Any] = {"jobs": len(members)}
@@ -92,7 +103,7 @@ def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
             if values:
                 spread = stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": fmean(values), "std": spread, "n": len(values)}
-        answer[" ".join(shared) or "defaults"] = figures
+        answer[" ".join(shared) or "all jobs"] = figures
     return answer
 
 
@@ -103,6 +114,9 @@ def summarise(sweep: Path) -> bool:
         return False
     console = make_console()
     console.print(_job_table(sweep, jobs))
+    for job in jobs:
+        if job.message:
+            console.print(f"{job.folder.name} {job.status}: {job.message}", soft_wrap=True)
     means = aggregate(jobs)
     if any(figures["jobs"] > 1 for figures in means.values()):
         console.print(_mean_table(means))
@@ -123,7 +137,7 @@ def _job_table(sweep: Path, jobs: Sequence[JobSummary]) -> Table:
             values = [job.score, *(job.figures.get(name) for name in METRICS)]
             table.add_row(job.folder.name, job.status, *("-" if v is None else f"{v:.4f}" for v in values))
         else:
-            table.add_row(job.folder.name, f"[red]{job.status}[/red]", job.message[:60])
+            table.add_row(job.folder.name, Text(job.status, style="red"))
     return table
 
 
@@ -152,7 +166,7 @@ def _show_optuna(console: Console, sweep: Path) -> dict[str, Any] | None:
     found = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(found, dict)
     best = {str(key): value for key, value in found.items()}
-    settings = " ".join(f"{key}={value}" for key, value in best.get("best_params", {}).items())
+    settings = " ".join(f"{key}={value}" for key, value in (best.get("best_params") or {}).items())
     console.print(f"Best: {best.get('best_value')} with {settings}", soft_wrap=True)
     console.print(f"Saved in {path}", soft_wrap=True)
     return best

@@ -11,17 +11,18 @@ from rich.table import Table
 
 from counterpoise.events import BaseObserver, Decision, EpochEvent, UpdateEvent, Verdict
 
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 1000
+"""Columns of a file or a pipe: no table is folded to fit."""
 WIDTHS = (5, 10, 10, 10, 9, 9)
 SHOWN_CLASSES = 4
 """Classes that have a column in the epoch table; the history holds all."""
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """A console that never wraps or truncates when its output goes to a file or a pipe."""
-    console = Console(stderr=stderr, highlight=False)
+    """A console that shows text as it is, and never wraps it when its output goes to a file or a pipe."""
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=PLAIN_WIDTH, soft_wrap=True)
+        console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH, soft_wrap=True)
     return console
 
 

@@ -33,11 +33,11 @@ class FileRecorder(BaseObserver):
         if not self.folder.metrics.exists():
             return []
         kept = []
-        for line in self.folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in self.folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
             try:
                 if line.endswith("\n") and json.loads(line)["update"] <= update:
                     kept.append(line)
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue  # a line that was cut off when the process was killed
         return kept
 

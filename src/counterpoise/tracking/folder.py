@@ -15,14 +15,13 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from counterpoise.config.experiment import FREE
+from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.jsonio import read_json, write_atomically, write_json
+from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
 
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
-
-FREE = ("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_")
-"""Keys (or beginnings of keys) that may differ when a run is resumed: they do not change a bit of its result."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +107,15 @@ class RunFolder:
 
     def _compare(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         try:
-            before = read_json(self.metadata)
-        except (OSError, ValueError) as error:
+            before = dict(read_json(self.metadata))
+        except (OSError, ValueError, TypeError) as error:
             raise fail(
                 str(self.metadata), f"cannot be read: {error}.", "Remove the run folder to start over."
             ) from error
-        problems = differences(before.get("config", {}), config)
-        for name in ("plan", "data_fingerprint"):
-            problems += differences({name: before.get(name)}, {name: facts.get(name)})
+        now = to_plain({"format": FORMAT, **facts})
+        problems = differences(before.get("config"), to_plain(config))
+        for name in ("format", "plan", "data_fingerprint"):
+            problems += differences(before.get(name), now.get(name), name)
         if problems:
             remedy = Problem(
                 str(self.path),
@@ -138,7 +138,7 @@ def differences(before: object, now: object, where: str = "") -> list[Problem]:
         ]
     if before == now:
         return []
-    return [Problem(where, f"was {before!r}, but is {now!r} now.")]
+    return [Problem(where, f"was {show(before)}, but is {show(now)} now.")]
 
 
 def _yaml_writer(content: Any) -> Any:

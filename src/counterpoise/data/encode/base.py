@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -21,8 +21,8 @@ from counterpoise.data.records import Dataset
 class Batch:
     """Inputs of one kind of model for ``B`` samples."""
 
-    inputs: Mapping[str, Tensor]
-    """Keyword arguments of the model's ``forward``."""
+    inputs: Mapping[str, Tensor] | tuple[Tensor, ...]
+    """Keyword arguments of the model's ``forward``; from a user's own loader also positional ones."""
     labels: Tensor
     """Class indices, ``[B]``, int64."""
     rows: Tensor
@@ -35,14 +35,19 @@ class Batch:
         """The same batch on ``device``; copies from pinned memory do not block."""
         if device.type == "cpu":
             return self
-        inputs = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
-        labels, rows = (value.to(device, non_blocking=True) for value in (self.labels, self.rows))
-        return Batch(inputs, labels, rows)
+        return self._each(lambda value: value.to(device, non_blocking=True))
 
     def pin(self) -> Batch:
         """The same batch in page-locked memory."""
-        inputs = {name: value.pin_memory() for name, value in self.inputs.items()}
-        return Batch(inputs, self.labels.pin_memory(), self.rows.pin_memory())
+        return self._each(lambda value: value.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        inputs: Mapping[str, Tensor] | tuple[Tensor, ...]
+        if isinstance(self.inputs, tuple):
+            inputs = tuple(change(value) for value in self.inputs)
+        else:
+            inputs = {name: change(value) for name, value in self.inputs.items()}
+        return Batch(inputs, change(self.labels), change(self.rows))
 
 
 class EncodedSplit(Protocol):

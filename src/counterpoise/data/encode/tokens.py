@@ -24,11 +24,12 @@ from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.pretrained import only_local
 
 log = logging.getLogger(__name__)
 
 PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the layout of a cache entry changes."""
 _CHUNK = 2_000
 
@@ -101,6 +102,7 @@ class Tokens(Encoding):
         tokenizer = train_bpe(dataset.train, self.config.vocab_size) if name is None else _pretrained(name)
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True  # "<pad>" written in a text is text
         tokenizer.save(str(folder / "tokenizer.json"))
         notes: dict[str, Any] = {}
         for split_name, split in dataset.splits().items():
@@ -177,7 +179,8 @@ def _pretrained(name: str) -> Tokenizer:
             return Tokenizer.from_str(_without_padding(local.read_text(encoding="utf-8")))
         from transformers import AutoTokenizer  # 1 s; only who fine-tunes pays for it
 
-        backend = AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer
+        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=only_local())
+        backend = found.backend_tokenizer
         return Tokenizer.from_str(_without_padding(backend.to_str()))
     except Exception as error:
         raise fail(
@@ -216,4 +219,5 @@ def _write_column(path: Path, ids: Ragged) -> None:
 def _read_column(path: Path) -> Ragged:
     with pa.memory_map(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
-    return Ragged.from_arrow(table["ids"].chunk(0))
+    column = table["ids"]
+    return Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])

@@ -1,0 +1,135 @@
+"""The command line before Hydra sees it: checked, ``resume=`` taken up, the folders of a multirun named."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from counterpoise.config.experiment import FREE
+from counterpoise.config.resolvers import job_folder
+from counterpoise.errors import fail, nearest
+
+
+UNKNOWN = "unrecognized arguments: "
+"""What argparse says of an option that does not exist."""
+
+
+def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's options (``multirun``, ``cfg``, ``help``, ...), and all else in ``overrides``.
+
+    Raises:
+        UserError: for an option that does not exist, or one with a wrong value.
+    """
+    parser = get_args_parser()
+    options = [option for action in parser._actions for option in action.option_strings]
+
+    def refuse(message: str) -> NoReturn:
+        if not message.startswith(UNKNOWN):
+            raise fail("command line", f"{message}.")
+        unknown = message.removeprefix(UNKNOWN).split(" ")[0]
+        raise fail("command line", f"there is no option {unknown}.", nearest(unknown, options))
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_intermixed_args(list(arguments))
+
+
+def is_multirun(options: argparse.Namespace) -> bool:
+    """Whether these options start several jobs."""
+    return bool(options.multirun) or "hydra.mode=MULTIRUN" in options.overrides
+
+
+def prepare(arguments: Sequence[str]) -> list[str]:
+    """Complete the arguments: ``resume=`` takes up that run's overrides, a multirun gets stable folder names.
+
+    Raises:
+        UserError: for unknown options, if ``resume`` names no run folder, or if it comes with ``-m``.
+    """
+    options = parse_options(arguments)
+    if is_multirun(options):
+        if _resumed(arguments) is not None:
+            raise fail("resume", "continues a single run.", "To resume a multirun, give the same command again.")
+        return [*arguments, *_names(options.overrides)]
+    preset = next((item for item in arguments if item.startswith("sweep=") and item != "sweep=null"), None)
+    if preset is not None and not (options.cfg or options.help or options.shell_completion or options.info):
+        raise fail(preset, "starts several jobs, but this is a single run.", "Add -m.")
+    return _take_up(list(arguments))
+
+
+def _resumed(arguments: Sequence[str]) -> str | None:
+    given = [item.removeprefix("resume=").strip("'\"") for item in arguments if item.startswith("resume=")]
+    return given[-1] if given and given[-1] not in ("", "null") else None
+
+
+def _take_up(arguments: list[str]) -> list[str]:
+    """Replace ``resume=FOLDER`` by the overrides of the run in it; what is given beside them stands after them."""
+    name = _resumed(arguments)
+    if name is None:
+        return arguments
+    folder = Path(name).expanduser()
+    before = [item for item in _saved_overrides(folder) if not item.startswith("sweep=")]
+    rest = [item for item in arguments if not item.startswith("resume=")]
+    return [*before, f"hydra.run.dir={quoted(str(folder))}", *rest]
+
+
+def _saved_overrides(folder: Path) -> list[str]:
+    saved = folder / ".hydra" / "overrides.yaml"
+    if not saved.is_file():
+        raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", _runs_near(folder))
+    try:
+        content = OmegaConf.load(saved)
+    except Exception as error:  # YAML's own errors, wrong encodings, ...
+        raise fail(str(saved), f"cannot be read: {error}.", "Start the run again without resume.") from error
+    if not isinstance(content, ListConfig):
+        raise fail(str(saved), "is not a list of overrides.", "Start the run again without resume.")
+    return [str(item) for item in content]
+
+
+def _runs_near(folder: Path) -> str:
+    """The newest runs below the closest folder that exists; never a walk through the working directory."""
+    parent = next((parent for parent in folder.parents if parent.is_dir()), Path())
+    root = parent if parent != Path() else Path("outputs")
+    found = sorted(root.glob("*/*/*/.hydra") if root.name == "outputs" else root.glob("**/.hydra"))[-3:]
+    return f"Runs there: {', '.join(str(path.parent) for path in found)}." if found else ""
+
+
+def quoted(value: str) -> str:
+    """A value that Hydra's grammar reads as this string, whatever it holds."""
+    return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()
+
+
+def _names(texts: Sequence[str]) -> list[str]:
+    """Name a multirun's folder by what is fixed and each job's by what varies, so that repeating it resumes it."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(texts))
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return []  # Hydra refuses it, and that is explained
+    fixed = [override for override in overrides if not override.is_sweep_override()]
+    excluded = sorted({override.key_or_group for override in fixed})
+    added = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, excluded))}]"]
+    if not any(override.key_or_group == "hydra.sweep.dir" for override in overrides):
+        folder = job_folder(_sweep_name(overrides)).replace("=", "_")
+        added.append(f"hydra.sweep.dir='${{paths.multirun}}/{folder}'")
+    return added
+
+
+def _sweep_name(overrides: Sequence[Override]) -> str:
+    """What varies, then what is fixed and can change a result; the same in whatever order it was given."""
+    varying = sorted(o.key_or_group.rsplit(".", 1)[-1] for o in overrides if o.is_sweep_override())
+    presets = [_safe(o.get_value_string()) for o in overrides if o.key_or_group == "sweep"]
+    fixed = [o for o in overrides if not o.is_sweep_override() and o.key_or_group != "sweep"]
+    texts = sorted(_safe(o.input_line or "") for o in fixed if not o.key_or_group.startswith(("hydra", *FREE)))
+    return "-".join(["_".join([*presets, *map(_safe, varying)]) or "single", *texts])
+
+
+def _safe(text: str) -> str:
+    """As part of a folder's name."""
+    return "".join(c if c.isalnum() or c in "=._-" else "_" for c in text).strip("_")

@@ -1,0 +1,194 @@
+"""What was wrong with a command line that Hydra refused.
+
+Hydra refuses with its own errors mostly, but with ValueError, TypeError and others too: all are caught here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from counterpoise.config.values import show
+from counterpoise.errors import Problem, nearest
+
+NOISE = (
+    *("full_key", "object_type", "reference_type", "See https", "^", "To append", "Config search path", "provider="),
+    "LexerNoViable",
+)
+"""Lines of Hydra's messages that say nothing to a user."""
+
+
+def explain(texts: Sequence[str], error: Exception, conf: Path) -> list[Problem]:
+    """Everything that is wrong with a command line that Hydra refused; empty if it is not to blame.
+
+    Hydra stops at the first mistake; here every override is looked at by itself, so that all are named at once.
+
+    Args:
+        texts: the overrides.
+        error: what Hydra raised.
+        conf: the folder of ``config.yaml``.
+    """
+    problems = list(_grammar(texts))
+    if problems:
+        return problems
+    overrides = OverridesParser.create().parse_overrides(list(texts))
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf.resolve())):
+        problems = _each(overrides, conf)
+    return problems or _sweeps(overrides, error) or _whole(error)
+
+
+def _grammar(texts: Iterable[str]) -> Iterator[Problem]:
+    for text in texts:
+        try:
+            key = OverridesParser.create().parse_override(text).key_or_group
+        except Exception as error:
+            if "=" not in text and not text.startswith("~"):
+                yield Problem(text, "is not of the form key=value.")
+            else:
+                message = f"cannot be read: {_one_line(error).split(' expecting ')[0]}."
+                yield Problem(text, message, f"Quote special characters: '{text.split('=')[0]}=\"...\"'.")
+            continue
+        if not key:
+            yield Problem(text, "has no key.", "Overrides are of the form key=value.")
+
+
+def _each(overrides: Sequence[Override], conf: Path) -> list[Problem]:
+    found: list[Problem] = []
+    choices: list[str] = []
+    values: list[Override] = []
+    for override in overrides:
+        group = conf / override.key_or_group
+        if not group.is_dir() or override.is_delete() or override.key_or_group.startswith("hydra"):
+            values.append(override)
+        elif problem := _unknown_option(override, group):
+            found.append(problem)
+        elif not override.is_sweep_override():
+            choices.append(override.input_line or "")
+    config = _compose(choices)
+    if isinstance(config, DictConfig):
+        for override in values:
+            found += _unknown_key(override, config) or _alone(override, choices)
+    return found
+
+
+def _unknown_option(override: Override, group: Path) -> Problem | None:
+    options = sorted(path.stem for path in group.glob("*.yaml"))
+    key = override.key_or_group
+    if override.package is not None:
+        return Problem(override.get_key_element(), "cannot be placed elsewhere.", f"Write {key}=OPTION.")
+    for value in _values(override):
+        if value is None and key not in OPTIONAL:
+            return Problem(key, "needs an option, but is null.", f"Valid names: {', '.join(options)}.")
+        if value is not None and str(value).strip("'\"") not in options:
+            return Problem(key, f"has no option {show(value)}.", nearest(str(value), options))
+    return None
+
+
+def _values(override: Override) -> list[Any]:
+    """The value, or all of them if it sweeps over a list."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    if not (override.is_choice_sweep() or override.is_range_sweep()):
+        return []
+    return [None if value == "null" else value for value in override.sweep_string_iterator()]
+
+
+OPTIONAL = ("sweep", "experiment")
+"""Groups of which nothing need be chosen."""
+
+
+def _compose(texts: Sequence[str]) -> DictConfig | Exception:
+    try:
+        return compose("config", overrides=list(texts))
+    except Exception as error:
+        return error
+
+
+def _alone(override: Override, choices: Sequence[str]) -> list[Problem]:
+    """What Hydra says about this override when nothing but the choices of options stands beside it."""
+    if override.is_sweep_override():
+        return []
+    answer = _compose([*choices, override.input_line or ""])
+    if isinstance(answer, DictConfig):
+        return []
+    if isinstance(answer, MissingConfigException) and answer.options is not None:
+        value = str(override.value())
+        return [Problem(override.key_or_group, f"has no option {value!r}.", nearest(value, answer.options))]
+    return [Problem(override.key_or_group, _one_line(answer))]
+
+
+def _unknown_key(override: Override, config: DictConfig) -> list[Problem]:
+    key = override.key_or_group
+    if override.is_add() or override.is_force_add() or key.startswith("hydra"):
+        return []
+    walked: list[str] = []
+    node: Any = config
+    for part in key.split("."):
+        here = ".".join(walked)
+        if isinstance(node, ListConfig):
+            return [Problem(key, f"{here} is a list.", f"Give it as a whole: {here}=[...].")]
+        if not isinstance(node, DictConfig):
+            return [Problem(key, f"{here} is a single value; it has no key {part!r}.")]
+        if part not in node:
+            return [Problem(key, "unknown key.", _remedy(key, part, walked, node, config))]
+        walked.append(part)
+        if OmegaConf.is_missing(node, part) or OmegaConf.is_interpolation(node, part):
+            break
+        node = node[part]
+    return []
+
+
+def _remedy(key: str, part: str, walked: Sequence[str], node: DictConfig, config: DictConfig) -> str:
+    if not len(node):
+        return f"To add it, write +{key}=..."
+    elsewhere = [name for name in _keys(OmegaConf.to_container(config)) if name.rsplit(".", 1)[-1] == part]
+    if elsewhere:
+        return f"Did you mean {elsewhere[0]!r}?"
+    names = [".".join([*walked, str(name)]) for name in node if name not in ("hydra", "_target_")]
+    return nearest(".".join([*walked, part]), names)
+
+
+def _keys(node: object, where: str = "") -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield f"{where}{key}"
+            yield from _keys(value, f"{where}{key}.")
+
+
+def _sweeps(overrides: Iterable[Override], error: Exception) -> list[Problem]:
+    """Lists of values, if it is those that Hydra refused."""
+    if "multirun" not in str(error).lower():
+        return []
+    message = "is a list of values to sweep over, but this is a single run."
+    return [Problem(o.input_line or "", message, "Add -m.") for o in overrides if o.is_sweep_override()]
+
+
+def _whole(error: Exception) -> list[Problem]:
+    refused = isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error).startswith("hydra")
+    if not refused:
+        return []
+    return [Problem(getattr(error, "full_key", None) or "config", _one_line(error))]
+
+
+def _raised_in(error: Exception) -> str:
+    """The module that raised it."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+
+
+def _one_line(error: BaseException) -> str:
+    parts = [str(error), str(error.__cause__ or "")]
+    lines = [line.strip() for part in parts for line in part.splitlines() if line.strip() not in ("", "None")]
+    kept = [line for line in lines if not line.startswith(NOISE)]
+    return " ".join(dict.fromkeys(kept)) or type(error).__name__
