@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import Device, HardwareConfig, closest_profile, matches_machine
 from counterpoise.config.schema import parse
-from counterpoise.engine.precision import DeviceName, best_device, best_precision
+from counterpoise.engine.precision import DeviceName, PrecisionName, best_device, best_precision
 from counterpoise.errors import fail
 from counterpoise.optim.scaling import scale
 from counterpoise.updates import effective_batch, updates_per_epoch
@@ -29,11 +29,10 @@ class Plan:
     """What the run will do, in numbers. A resumed run must have the same."""
 
     profile: str
-    device: str
-    precision: str
+    device: DeviceName
+    precision: PrecisionName
     batch_size: int
     accumulation: int
-    processes: int
     effective_batch: int
     evaluation_batch: int
     lr: float
@@ -56,8 +55,7 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
     automatic = hardware.batch_for(family) or FALLBACK_BATCH
     batch_size = automatic if train.batch_size == "auto" else int(train.batch_size)
     accumulation = (hardware.accumulation or 1) if train.accumulation == "auto" else int(train.accumulation)
-    processes = hardware.devices * hardware.nodes
-    total = effective_batch(batch_size, accumulation, processes)
+    total = effective_batch(batch_size, accumulation)
     scaled = scale(
         optimizer.scaling,
         lr=optimizer.lr,
@@ -65,7 +63,7 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
         effective_batch=total,
         base_batch=optimizer.base_batch,
     )
-    per_epoch = updates_per_epoch(samples, batch_size, accumulation, processes)
+    per_epoch = updates_per_epoch(samples, batch_size, accumulation)
     assert hardware.device is not None
     assert hardware.precision is not None
     return Plan(
@@ -74,7 +72,6 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
         precision=hardware.precision,
         batch_size=batch_size,
         accumulation=accumulation,
-        processes=processes,
         effective_batch=total,
         evaluation_batch=2 * batch_size if train.evaluation_batch == "auto" else int(train.evaluation_batch),
         lr=scaled.lr,
@@ -139,7 +136,7 @@ def settle_hardware(
 
 def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The plan as rows for people."""
-    batch = f"{plan.batch_size} × {plan.accumulation}" + (f" × {plan.processes}" if plan.processes > 1 else "")
+    batch = f"{plan.batch_size} × {plan.accumulation}"
     scaled = f" (× {plan.lr_factor:.3g} for the batch)" if plan.lr_factor != 1 else ""
     return [
         ("data", str(facts["data"])),

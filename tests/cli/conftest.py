@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,6 @@ def train(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., A
 
 
 @pytest.fixture(scope="module")
-def quiet() -> Iterator[Callable[..., Answer]]:
+def quiet() -> Callable[..., Answer]:
     """The same for runs that are shared by a module's tests; it does not keep what they print."""
-    yield lambda folder, *arguments: call(folder, arguments, lambda: ("", ""))
+    return lambda folder, *arguments: call(folder, arguments, lambda: ("", ""))

@@ -52,7 +52,7 @@ def plain_epoch(model: ToyModel, loss: Loss, groups: list[Any], split: ToySplit,
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
-        losses.append(float(value))
+        losses.append(value.item())
     return losses
 
 
@@ -77,7 +77,6 @@ def test_eight_micro_batches_of_four_equal_one_of_32(
         loss = make_loss(kind, values, n_classes, weighted)
         reference = ToyModel(n_classes).double()
         trainer = setup.trainer(loss=loss)
-        trainer.optimizer.param_groups[:] = trainer.optimizer.param_groups
         for group in trainer.optimizer.param_groups:
             group["lr"] = group["initial_lr"] = 0.01
         trainer.schedule = None
@@ -100,7 +99,9 @@ def test_a_penalty_counts_by_samples() -> None:
     reference = ToyModel(penalty=0.3).double()
     plain = ToyModel(penalty=0.0).double()
     groups, split = rows_of(list(setup.loader().groups(0))), ToySplit(77)
-    assert plain_epoch(reference, setup.loss(), groups, split, 1.0) != plain_epoch(plain, setup.loss(), groups, split, 1)
+    assert plain_epoch(reference, setup.loss(), groups, split, 1.0) != plain_epoch(
+        plain, setup.loss(), groups, split, 1
+    )
     one = Setup(precision="fp64", dropout=0.0, epochs=1, penalty=0.3, batch_size=32, samples=77, schedule="constant")
     one.warmup_ratio = 0.0
     trainer = one.trainer()
@@ -118,7 +119,7 @@ def test_mean_of_means_would_be_wrong() -> None:
     batches = [split.batch(np.arange(0, 8)), split.batch(np.arange(8, 13))]
     pairs = [loss(model(**batch.inputs).logits, batch.labels) for batch in batches]
     exact = sum(total for total, _ in pairs) / sum(weight for _, weight in pairs)
-    assert abs(float(exact - sum(total / weight for total, weight in pairs) / 2)) > 1e-6
+    assert abs((exact - sum(total / weight for total, weight in pairs) / 2).item()) > 1e-6
 
 
 def test_one_clip_per_update_of_the_whole_gradient() -> None:
@@ -129,15 +130,18 @@ def test_one_clip_per_update_of_the_whole_gradient() -> None:
     optimizer = torch.optim.SGD(trainer.module.parameters(), lr=1.0)
     trainer.updater.optimizer = optimizer
     result = trainer.updater.run(group, watch_components=True)
-    moved = torch.cat([(a - b).flatten() for a, b in zip(before.parameters(), trainer.module.parameters(), strict=True)])
+    moved = torch.cat(
+        [(a - b).flatten() for a, b in zip(before.parameters(), trainer.module.parameters(), strict=True)]
+    )
     assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-3)  # clipping adds 1e-6 to the norm
     total, weight, norm = result.figures.tolist()
     batch = setup.loader().data.batch(rows_of([group])[0])
     losses, weights = setup.loss()(before(**batch.inputs).logits, batch.labels)
-    (losses / weights).backward()
+    mean = losses / weights
+    mean.backward()
     expected = torch.nn.utils.get_total_norm([p.grad for p in before.parameters() if p.grad is not None])
     assert norm == pytest.approx(float(expected), rel=1e-10)
-    assert total / weight == pytest.approx(float(losses / weights), rel=1e-10)
+    assert total / weight == pytest.approx(mean.item(), rel=1e-10)
     parts = {name: float(value) for name, value in trainer.updater.component_norms.items()}
     assert set(parts) == {"encoder", "hidden", "norm", "head"}
     assert np.sqrt(sum(value**2 for value in parts.values())) == pytest.approx(norm, rel=1e-10)

@@ -18,7 +18,6 @@ from counterpoise.config.experiment import FREE
 from counterpoise.config.resolvers import job_folder
 from counterpoise.errors import fail, nearest
 
-
 UNKNOWN = "unrecognized arguments: "
 """What argparse says of an option that does not exist."""
 
@@ -112,8 +111,7 @@ def _names(texts: Sequence[str]) -> list[str]:
         overrides = OverridesParser.create().parse_overrides(list(texts))
     except (HydraException, OmegaConfBaseException, ValueError):
         return []  # Hydra refuses it, and that is explained
-    fixed = [override for override in overrides if not override.is_sweep_override()]
-    excluded = sorted({override.key_or_group for override in fixed})
+    excluded = sorted({o.key_or_group for o in overrides if not (o.is_sweep_override() or o.is_hydra_override())})
     added = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, excluded))}]"]
     if not any(override.key_or_group == "hydra.sweep.dir" for override in overrides):
         folder = job_folder(_sweep_name(overrides)).replace("=", "_")

@@ -37,10 +37,6 @@ class HardwareConfig:
     """Recompute activations in the backward pass, where the model can: less memory, more time."""
     compile: bool = False
     """Run the model through torch.compile."""
-    devices: Annotated[int, AT_LEAST_ONE] = 1
-    """GPUs (or CPU processes) per machine, started by torchrun."""
-    nodes: Annotated[int, AT_LEAST_ONE] = 1
-    """Machines, started by torchrun."""
 
     def batch_for(self, family: str) -> int | None:
         """The micro-batch for this kind of model, if the profile knows one."""

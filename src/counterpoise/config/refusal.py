@@ -77,8 +77,11 @@ def _each(overrides: Sequence[Override], conf: Path) -> list[Problem]:
             choices.append(override.input_line or "")
     config = _compose(choices)
     if isinstance(config, DictConfig):
+        unknown = {id(override): _unknown_key(override, config) for override in values}
+        known = [o.input_line or "" for o in values if not unknown[id(o)] and not o.is_sweep_override()]
+        fine = isinstance(_compose([*choices, *known]), DictConfig)
         for override in values:
-            found += _unknown_key(override, config) or _alone(override, choices)
+            found += unknown[id(override)] or ([] if fine else _alone(override, choices))
     return found
 
 
@@ -99,9 +102,10 @@ def _values(override: Override) -> list[Any]:
     """The value, or all of them if it sweeps over a list."""
     if not override.is_sweep_override():
         return [override.value()]
-    if not (override.is_choice_sweep() or override.is_range_sweep()):
+    try:
+        return [None if value == "null" else value for value in override.sweep_string_iterator()]
+    except HydraException:  # an interval or a glob, which cannot be listed
         return []
-    return [None if value == "null" else value for value in override.sweep_string_iterator()]
 
 
 OPTIONAL = ("sweep", "experiment")
@@ -137,7 +141,7 @@ def _unknown_key(override: Override, config: DictConfig) -> list[Problem]:
     for part in key.split("."):
         here = ".".join(walked)
         if isinstance(node, ListConfig):
-            return [Problem(key, f"{here} is a list.", f"Give it as a whole: {here}=[...].")]
+            return []
         if not isinstance(node, DictConfig):
             return [Problem(key, f"{here} is a single value; it has no key {part!r}.")]
         if part not in node:

@@ -81,7 +81,7 @@ def _dataclass(schema: type, node: object, where: str, problems: list[Problem]) 
     known = field_types(schema)
     for key in node:
         if key not in known and key != "_target_":
-            problems.append(Problem(join(where, str(key)), "unknown key.", nearest(str(key), known)))
+            problems.append(Problem(join(where, str(key) or "''"), "unknown key.", nearest(str(key), known)))
     values: dict[str, Any] = {}
     before = len(problems)
     for field in dataclasses.fields(schema):

@@ -138,6 +138,8 @@ def _scalar(kind: Any, value: object) -> Any:
 
 
 def _literals(kind: Any) -> list[Any]:
+    if get_origin(kind) is Annotated:
+        return _literals(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return list(get_args(kind))
     if get_origin(kind) in (Union, types.UnionType):

@@ -91,10 +91,10 @@ def _number_or_text(part: str) -> tuple[int, float, str]:
 def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
     """Mean and sample standard deviation (n − 1) of every figure, by what differs between jobs beside the seed."""
     groups: dict[tuple[str, ...], list[JobSummary]] = defaultdict(list)
-    everywhere = set[str]().union(*(job.without_seed for job in jobs)).intersection(*(job.without_seed for job in jobs))
     for job in jobs:
         if job.status == "finished":
-            groups[tuple(item for item in job.without_seed if item not in everywhere)].append(job)
+            groups[job.without_seed].append(job)
+    everywhere = {item for shared in groups for item in shared if all(item in other for other in groups)}
     answer = {}
     for shared, members in groups.items():
         figures: dict[str, Any] = {"jobs": len(members)}
@@ -103,7 +103,7 @@ def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
             if values:
                 spread = stdev(values) if len(values) > 1 else None
                 figures[name] = {"mean": fmean(values), "std": spread, "n": len(values)}
-        answer[" ".join(shared) or "all jobs"] = figures
+        answer[" ".join(item for item in shared if item not in everywhere) or "all jobs"] = figures
     return answer
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +22,8 @@ from counterpoise.config.experiment import FREE
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
@@ -87,6 +92,38 @@ class RunFolder:
             raise fail(str(self.path), f"the run folder cannot be written: {error}.", "Name another one.") from error
         return lock
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out while inside; raises as :meth:`lock`."""
+        lock = self.lock()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """While inside, log to ``training.log``; an error leaves its traceback there, and ``failure.json``."""
+        handler = log_to(self.log)
+        try:
+            yield
+            self.failure.unlink(missing_ok=True)
+        except Exception as error:
+            expected = isinstance(error, UserError)
+            log.error("The run failed: %s", error, exc_info=None if expected else error)
+            trace = "" if expected else "".join(traceback.format_exception(error))
+            write_json(self.failure, {"status": "failed", "message": str(error), "traceback": trace})
+            raise
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+    def keep(self, artefacts: Mapping[str, Path]) -> None:
+        """Copy files into the folder, each under its name."""
+        for name, source in artefacts.items():
+            content = source.read_bytes()
+            write_atomically(self.path / name, partial(_write, content))
+
     def claim(self, config: Mapping[str, Any], facts: Mapping[str, Any], hydra: Mapping[str, Any]) -> None:
         """Make the folder this run's: write its metadata, or make sure that they are the same.
 
@@ -129,7 +166,8 @@ def differences(before: object, now: object, where: str = "") -> list[Problem]:
     """What differs between two plain structures, by dotted key; keys that are ``FREE`` aside."""
     if where and where.startswith(FREE):
         return []
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
+    if isinstance(before, Mapping | None) and isinstance(now, Mapping | None) and before != now:
+        before, now = before or {}, now or {}
         keys = list(dict.fromkeys([*before, *now]))
         return [
             problem
@@ -139,6 +177,10 @@ def differences(before: object, now: object, where: str = "") -> list[Problem]:
     if before == now:
         return []
     return [Problem(where, f"was {show(before)}, but is {show(now)} now.")]
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 def _yaml_writer(content: Any) -> Any:

@@ -1,0 +1,65 @@
+"""``result.json``: what a run came to, beside the two baselines, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from counterpoise.baselines import baseline_metrics
+from counterpoise.data.cache import Cache
+from counterpoise.data.records import Dataset
+from counterpoise.engine.progress import History
+from counterpoise.jsonio import read_json, write_json
+from counterpoise.metrics import Objective
+from counterpoise.tracking.console import result_table
+
+FAR = 0.05
+"""A test figure further than this from validation is pointed out (SPEC A11)."""
+
+BASELINES_FORMAT = 1
+"""Raised whenever a baseline is computed differently."""
+
+
+def make_result(
+    dataset: Dataset, history: History, objective: Objective, cache: Cache, *, data_fingerprint: str, **facts: Any
+) -> dict[str, Any]:
+    """The content of ``result.json``; ``facts`` are further entries, ``seed``, ``valid`` and ``test`` among them."""
+    return {
+        "status": "finished",
+        "data": dataset.name,
+        "data_fingerprint": data_fingerprint,
+        "objective": {"metric": objective.name, "score": history.best_score, "maximise": objective.maximise},
+        "best_epoch": history.best_epoch,
+        "epochs": len(history.epochs),
+        "ended_by": {"judge": history.verdict.judge, "reason": history.verdict.reason},
+        "baselines": baselines(dataset, facts["seed"], cache, data_fingerprint),
+        **facts,
+    }
+
+
+def baselines(dataset: Dataset, seed: int, cache: Cache, data_fingerprint: str) -> dict[str, Any]:
+    """Majority class and TF-IDF + logistic regression on the same splits; computed once per data set and seed."""
+
+    def build(folder: Path) -> None:
+        write_json(folder / "baselines.json", baseline_metrics(dataset, seed))
+
+    key = {"format": BASELINES_FORMAT, "data": data_fingerprint, "seed": seed}
+    return dict(read_json(cache.entry("baselines", key, build) / "baselines.json"))
+
+
+def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> None:
+    """The run's figures beside the baselines', and where everything is."""
+    valid, test = result["valid"], result.get("test")
+    split = "test" if test else "validation"
+    rows = {result["model"]: test or valid}
+    rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
+    title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside the baselines"
+    console.print(result_table(title, rows))
+    difference = test["accuracy"] - valid["accuracy"] if test else 0.0
+    if abs(difference) > FAR:
+        console.print(f"Test accuracy is {difference:+.1%} from validation's: the two splits differ.")
+    near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    console.print(f"Run folder: {near}", soft_wrap=True)

@@ -1,0 +1,132 @@
+"""What the README and the docs show is run: every command, the model, the Python example."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterpoise import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL_DATA = {"data.size": "240"}
+SMALL = ["train.epochs=1", "encoding.vocab_size=400", "encoding.max_length=64", "hardware.precision=fp32"]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in blocks(text, "bash") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("python src/train.py")]
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the README's commands need beside the installed package, and the data that they name."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    rows = [(f"int f{i}(int a) {{ return a + {i}; }}", i % 2, f"g{i % 12}") for i in range(60)]
+    with (tmp_path / "reviews.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("body", "stars", "author"), *rows])
+    for name, part in (("posts", rows), ("a", rows[:40]), ("b", rows[40:50]), ("c", rows[50:])):
+        lines = [json.dumps({"text": t, "label": label, "author": g}) for t, label, g in part]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    folder = tmp_path / "folder/with/train-valid-test-jsonl"
+    folder.mkdir(parents=True)
+    for name, part in (("train", rows[:40]), ("valid", rows[40:50]), ("test", rows[50:])):
+        lines = [json.dumps({"idx": i, "project": "p", "func": t, "target": y}) for i, (t, y, _) in enumerate(part)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
+    arguments = shlex.split(command)[2:]
+    own_data = any(a.startswith(("data=", "resume=")) for a in arguments)
+    small = [] if own_data else [f"{key}={value}" for key, value in SMALL_DATA.items()]
+    monkeypatch.setattr(sys, "argv", ["src/train.py", *arguments, *small, *more])
+    return cli.train(Path("conf"))
+
+
+def test_every_command_of_the_readme_works(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = commands(README)
+    assert len(shown) >= 12
+    for command in shown:
+        if "resume=" in command or "model=bag" in command:
+            continue  # each has a test of its own below
+        more = ["hydra.sweeper.n_trials=2"] if "sweep=optuna" in command else []
+
+        assert run(command, monkeypatch, *SMALL, *more) == 0, command
+    results = list(clone.glob("outputs/*/*/*/result.json"))
+    assert results, "single runs leave their results"
+    assert len(list(clone.glob("multirun/*/seed_*/result.json"))) == 3
+
+
+def test_resume_as_the_readme_shows_it(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("python src/train.py model=textcnn", monkeypatch, *SMALL) == 0
+    (result,) = clone.glob("outputs/*/*/*/result.json")
+    before = json.loads(result.read_text())
+    result.unlink()  # as if the run had been killed just before its end
+    assert "python src/train.py resume=outputs/..." in commands(README)
+    assert run(f"python src/train.py resume={result.parent.relative_to(clone)}", monkeypatch) == 0
+    after = json.loads(result.read_text())
+    assert after["valid"] == before["valid"]
+    assert after["test"] == before["test"]
+
+
+def test_your_own_model_as_the_readme_shows_it(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (model,) = [block for block in blocks(README, "python") if "class Bag" in block]
+    (recipe,) = [block for block in blocks(README, "yaml") if "my_models.Bag" in block]
+    (clone / "my_models.py").write_text(model)
+    (clone / "conf/model/bag.yaml").write_text(recipe)
+    (command,) = [line for line in commands(README) if "model=bag" in line]
+    assert run(command, monkeypatch, *SMALL) == 0
+    assert list(clone.glob("outputs/demo_code/bag/*/result.json"))
+
+
+def test_the_python_example_of_the_docs_runs(clone: Path) -> None:
+    (example,) = blocks((ROOT / "docs/trainer.md").read_text(), "python")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    f1 = float(done.stdout.split()[0])
+    assert f1 > 0.7, "the example learns"
+
+
+def test_the_commands_of_the_other_pages_compose(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [c for page in sorted((ROOT / "docs").glob("*.md")) for c in commands(page.read_text())]
+    assert shown
+    for command in shown:
+        if "resume=" in command or " -m" in command or "codexglue" in command or "experiment=codebert" in command:
+            continue
+        assert run(command, monkeypatch, "dry_run=true") == 0, command
+
+
+def test_make_runs_what_the_readme_says() -> None:
+    first = blocks(README, "bash")[0]
+    assert [line.split("#")[0].strip() for line in first.splitlines()] == ["make train", "make test"]
+    shown = re.search(r"`make train (ARGS=\"[^`]*\")`", README)
+    assert shown is not None
+    dry = ["make", "--dry-run", "--no-print-directory"]
+    train = subprocess.run([*dry, "train", *shlex.split(shown[1])], cwd=ROOT, capture_output=True, text=True)
+    assert "src/train.py model=textcnn seed=7" in train.stdout
+    test = subprocess.run([*dry, "test"], cwd=ROOT, capture_output=True, text=True)
+    assert all(word in test.stdout for word in ("ruff check", "mypy", "lint-imports", "pytest"))
+    assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_links_of_the_readme_and_docs_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,138 @@
+"""The files of ``conf/`` say what the dataclasses say: every field once, every default valid, every preset composes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from counterpoise.config import resolvers
+from counterpoise.config.experiment import JUDGES, PathsConfig, PlainSections, TrainConfig, check
+from counterpoise.config.hardware import HardwareConfig, closest_profile
+from counterpoise.config.targets import BASES, resolve_target
+from counterpoise.errors import UserError
+from counterpoise.plan import detect, read_profiles
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+SECTIONS = {"train": TrainConfig, "paths": PathsConfig, "hardware": HardwareConfig}
+NEEDS = {"manual": ["balance.class_weights=[1.0,1.0]"], "table": ["data.path=x"]}
+"""What some options cannot do without."""
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@cache
+def read(group: str, option: str) -> dict[str, Any]:
+    """The section that an option fills; a file for the whole config holds it under its name."""
+    content = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+    return dict(content.get(group, content) if group == "model" else content)
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    resolvers.register()
+    with initialize_config_dir(str(CONF)):
+        yield
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+COMPONENTS = [(group, option) for group in BASES for option in options(group)]
+
+
+@pytest.mark.parametrize(("group", "option"), COMPONENTS)
+def test_an_option_lists_every_field_of_its_component(group: str, option: str) -> None:
+    content = read(group, option)
+    schema = resolve_target(group, content["_target_"], ()).Config
+    assert set(content) - {"_target_"} == {field.name for field in fields(schema)}
+
+
+@pytest.mark.parametrize("option", options("hardware"))
+def test_a_hardware_profile_lists_every_field(option: str) -> None:
+    content = read("hardware", option)
+    assert set(content) == {field.name for field in fields(HardwareConfig)}
+    assert content["profile"] == option
+
+
+def test_the_first_page_lists_every_section_and_every_field() -> None:
+    page = yaml.safe_load((CONF / "config.yaml").read_text())
+    chosen = {next(iter(item)) for item in page["defaults"] if isinstance(item, dict)}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"}
+    assert groups <= chosen
+    named = set(page) - {"defaults", "hydra"} | chosen
+    assert named >= {field.name for field in fields(PlainSections)} | set(BASES) | set(JUDGES)
+    for name, target in JUDGES.items():
+        if name in page:
+            assert set(page[name]) == {field.name for field in fields(resolve_target(name, target, ()))}
+    for name, schema in SECTIONS.items():
+        if name in page:
+            assert set(page[name]) == {field.name for field in fields(schema)}
+
+
+@pytest.mark.parametrize("option", options("guard"))
+def test_a_guard_lists_every_field(option: str) -> None:
+    assert set(read("guard", option)) == {field.name for field in fields(resolve_target("guard", JUDGES["guard"], ()))}
+
+
+EVERY = [(group, option) for group in [*BASES, "hardware", "guard"] for option in options(group)]
+
+
+@pytest.mark.parametrize(("group", "option"), EVERY)
+def test_every_option_composes_and_is_valid(group: str, option: str) -> None:
+    check(composed(f"{group}={option}", *NEEDS.get(option, [])))
+
+
+@pytest.mark.parametrize("preset", options("experiment"))
+def test_every_preset_composes_and_is_valid(preset: str) -> None:
+    check(composed(f"experiment={preset}"))
+
+
+def test_a_preset_yields_to_the_command_line() -> None:
+    config = composed("experiment=transformer_v17", "train.epochs=2", "model=textcnn")
+    assert config["train"]["epochs"] == 2
+    assert config["model"]["_target_"].endswith("TextCNN")
+
+
+@pytest.mark.parametrize("preset", options("sweep"))
+@pytest.mark.parametrize("model", options("model"))
+def test_every_sweep_composes_with_every_model(preset: str, model: str) -> None:
+    config = compose("config", overrides=[f"sweep={preset}", f"model={model}"], return_hydra_config=True)
+    params = OmegaConf.to_container(config.hydra.sweeper.params, resolve=True)
+    assert isinstance(params, dict)
+    plain = OmegaConf.to_container(config, resolve=False)
+    for key in params:
+        node: Any = plain
+        for part in str(key).split("."):
+            assert part in node, f"{preset} varies {key}, which is not in the config"
+            node = node[part]
+
+
+def test_a_wrong_preset_is_seen_by_the_same_check() -> None:
+    with pytest.raises(UserError, match=r"train\.epochs: must be >= 1"):
+        check(composed("train.epochs=0"))
+
+
+def test_every_profile_is_found_by_its_gpus_name_or_by_memory() -> None:
+    from counterpoise.config.hardware import Device
+
+    profiles = read_profiles(CONF / "hardware")
+    for name, profile in profiles.items():
+        if profile.matches:
+            assert closest_profile(Device("cuda", f"NVIDIA {profile.matches}-SXM", 1.0), profiles) == name
+    assert closest_profile(Device("cuda", "NVIDIA Unheard Of", 81.0), profiles) == "h100"
+    assert closest_profile(Device("cuda", "NVIDIA Unheard Of", 1.0), profiles) == "cpu"
+    assert closest_profile(Device("mps", "Apple GPU", 0.0), profiles) == "cpu"
+    assert closest_profile(detect(), profiles) in profiles

@@ -1,0 +1,169 @@
+"""Tokens: learnt from the training split alone, lossless, cut and counted, the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from counterpoise.data.cache import Cache
+from counterpoise.data.encode.base import Encoded
+from counterpoise.data.encode.tokens import CLS, PAD, SEP, Tokens, TokensConfig, encode_texts, train_bpe
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import UserError
+from counterpoise.jsonio import read_json
+
+CODE = [f"int f{i}(char *buffer) {{ return buffer[{i % 7}] + strlen(buffer); }}" for i in range(40)]
+
+
+def records(texts: list[str], start: int = 0) -> Records:
+    n = len(texts)
+    return Records.from_columns(
+        {"row": list(range(start, start + n)), "text": texts, "label": [i % 2 for i in range(n)]}, ("safe", "vulnerable")
+    )
+
+
+def dataset(valid: list[str] | None = None) -> Dataset:
+    return Dataset("code", records(CODE), records(valid or ["while (x) y();", "return 0;"], 100), None)
+
+
+def encode(folder: Path, data: Dataset, **values: object) -> Encoded:
+    return Tokens(TokensConfig(**values)).encode(data, Cache(folder))  # type: ignore[arg-type]
+
+
+def test_learnt_from_the_training_split_alone(tmp_path: Path) -> None:
+    planted = ["zzyzxquux " * 50, "zzyzxquux zzyzxquux"]
+    plain, with_planted = encode(tmp_path, dataset()), encode(tmp_path, dataset(planted))
+    vocabularies = [Tokenizer.from_file(str(e.artefacts["tokenizer.json"])).get_vocab() for e in (plain, with_planted)]
+    assert vocabularies[0] == vocabularies[1]
+    assert not any("zzyz" in token for token in vocabularies[1])
+    assert any("buffer" in token for token in vocabularies[1])
+
+
+def test_frame_and_padding(tmp_path: Path) -> None:
+    encoded = encode(tmp_path, dataset())
+    tokenizer = Tokenizer.from_file(str(encoded.artefacts["tokenizer.json"]))
+    split = encoded.splits["valid"]
+    batch = split.batch(np.array([1, 0]))
+    ids, lengths = batch.inputs["ids"], batch.inputs["lengths"]
+    assert batch.rows.tolist() == [101, 100]
+    assert batch.labels.tolist() == [1, 0]
+    pad = encoded.properties["pad_id"]
+    assert pad == tokenizer.token_to_id(PAD) == 0
+    for row, length in zip(ids.tolist(), lengths.tolist(), strict=True):
+        assert row[0] == tokenizer.token_to_id(CLS)
+        assert row[length - 1] == tokenizer.token_to_id(SEP)
+        assert set(row[length:]) <= {pad}
+        assert pad not in row[:length]
+    assert ids.shape[1] == lengths.max() == split.lengths.max()
+    assert encoded.properties["vocab_size"] == tokenizer.get_vocab_size()
+
+
+def test_cut_and_counted(tmp_path: Path) -> None:
+    texts = ["a b c d e f g h i j k l", "x", "void"]
+    long, short = (encode(tmp_path, dataset(texts), max_length=length) for length in (512, 8))
+    lengths = long.splits["valid"].lengths
+    notes = short.notes["tokens"]["valid"]
+    assert notes["truncated_samples"] == (lengths > 8).sum() == 1
+    assert notes["truncated_tokens_share"] == pytest.approx((lengths[0] - 8) / lengths.sum())
+    assert notes["longest"] == lengths.max()
+    assert short.splits["valid"].lengths.tolist() == np.minimum(lengths, 8).tolist()
+    whole, cut = (e.splits["valid"].ids[0].tolist() for e in (long, short))
+    assert cut == [*whole[:7], whole[-1]]  # SEP stays
+    assert long.notes["tokens"]["valid"]["truncated_samples"] == 0
+
+
+TOKENIZER = train_bpe(records(CODE), 400)
+TOKENIZER.encode_special_tokens = True
+
+
+@settings(deadline=None)
+@given(text=st.text(st.characters(codec="utf-8"), max_size=60) | st.text("<>/padclsep unk", max_size=30))
+def test_any_text_comes_back(text: str) -> None:
+    ids = encode_texts(TOKENIZER, [text], 10_000)[0][0].tolist()
+    assert TOKENIZER.decode(ids[1:-1], skip_special_tokens=False) == text
+
+
+# Source code may well hold these words; they must not become padding or sequence ends.
+def test_names_of_special_tokens_are_text(tmp_path: Path) -> None:
+    text = "a <pad> b <cls> c <sep> d <unk>"
+    encoded = encode(tmp_path, dataset([text, "x"]))
+    ids = encoded.splits["valid"].ids[0].tolist()
+    assert not {0, 1, 2, 3} & set(ids[1:-1])
+
+
+def test_cached_and_told_apart(tmp_path: Path) -> None:
+    one = encode(tmp_path, dataset())
+    marker = one.artefacts["tokenizer.json"]
+    assert encode(tmp_path, dataset()).artefacts["tokenizer.json"] == marker
+    assert encode(tmp_path, dataset(), max_length=9).artefacts["tokenizer.json"] != marker
+    assert encode(tmp_path, dataset(["other"]), max_length=512).artefacts["tokenizer.json"] != marker
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_tokens import dataset, encode
+encoded = encode(Path(sys.argv[2]), dataset())
+print(encoded.artefacts["tokenizer.json"].parent / "manifest.json")
+"""
+
+
+def test_the_same_in_every_process(tmp_path: Path) -> None:
+    checksums = []
+    for number, seed in enumerate(("1", "2")):
+        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / str(number))]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "TOKENIZERS_PARALLELISM": "true"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        checksums.append(read_json(Path(done.stdout.strip()))["checksums"])
+    assert checksums[0] == checksums[1]
+
+
+# Pretrained
+
+
+def test_an_unknown_name_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nobody/nothing") as caught:
+        encode(tmp_path, dataset(), pretrained="nobody/nothing")
+    assert "local folder" in str(caught.value)
+
+
+def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"tokenizer\.json"):
+        encode(tmp_path, dataset(), pretrained=str(tmp_path / "empty"))
+
+
+def save_tokenizer(folder: Path, vocabulary: dict[str, int]) -> str:
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(length=100)
+    tokenizer.enable_truncation(3)
+    folder.mkdir(exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return str(folder)
+
+
+def test_a_local_tokenizer_without_its_own_padding_or_limits(tmp_path: Path) -> None:
+    name = save_tokenizer(tmp_path / "local", {"[PAD]": 0, "[UNK]": 1, "int": 2, "return": 3})
+    encoded = encode(tmp_path / "cache", dataset(["int int int int return", "what"]), pretrained=name)
+    assert [encoded.splits["valid"].ids[i].tolist() for i in (0, 1)] == [[2, 2, 2, 2, 3], [1]]
+    # the folder's content counts, not its name alone
+    save_tokenizer(tmp_path / "local", {"[PAD]": 0, "[UNK]": 1, "int": 3, "return": 2})
+    again = encode(tmp_path / "cache", dataset(["int int int int return", "what"]), pretrained=name)
+    assert again.splits["valid"].ids[0].tolist() == [3, 3, 3, 3, 2]
+
+
+def test_no_padding_token(tmp_path: Path) -> None:
+    name = save_tokenizer(tmp_path / "local", {"[UNK]": 0, "int": 1})
+    with pytest.raises(UserError, match="no padding token"):
+        encode(tmp_path / "cache", dataset(), pretrained=name)

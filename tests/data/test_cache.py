@@ -1,0 +1,194 @@
+"""The cache on disk: built once, checked, rebuilt; and what its names depend on."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoise.data.cache import Cache, damage, dataset_fingerprint, fingerprint, records_fingerprint
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import UserError
+
+
+def build(folder: Path) -> None:
+    with (folder.parent.parent / "builds").open("a") as file:
+        file.write("x")
+    (folder / "a.txt").write_text("content")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "b.txt").write_text("more")
+
+
+def builds(root: Path) -> int:
+    return len((root.parent / "builds").read_text())
+
+
+def slow_build(folder: Path) -> None:
+    time.sleep(0.3)
+    build(folder)
+
+
+def ask(root: Path) -> None:
+    assert (Cache(root).entry("kind", {"a": 1}, slow_build) / "a.txt").read_text() == "content"
+
+
+def test_processes_that_ask_at_once_build_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=ask, args=(tmp_path / "cache",)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert builds(tmp_path / "cache") == 1
+
+
+def test_a_built_entry_is_opened_and_keys_are_told_apart(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    one = cache.entry("kind", {"a": 1, "b": [1, 2]}, build)
+    assert cache.entry("kind", {"b": [1, 2], "a": 1}, build) == one
+    assert builds(tmp_path / "cache") == 1
+    assert cache.entry("kind", {"a": 1, "b": [2, 1]}, build) != one
+    assert damage(one, exact=True) is None
+
+
+def spoil_content(folder: Path) -> None:
+    (folder / "deep" / "b.txt").write_text("MORE")
+
+
+def truncate(folder: Path) -> None:
+    (folder / "a.txt").write_text("cont")
+
+
+def remove(folder: Path) -> None:
+    (folder / "a.txt").unlink()
+
+
+def add(folder: Path) -> None:
+    (folder / "deep" / "c.txt").write_text("extra")
+
+
+def spoil_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"checksums": {')
+
+
+def empty_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"checksums": {}}')
+
+
+def no_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize("harm", [spoil_content, truncate, remove, add, spoil_manifest, empty_manifest, no_manifest])
+def test_a_damaged_entry_is_built_again(tmp_path: Path, harm, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path / "cache")
+    harm(cache.entry("kind", {"a": 1}, build))
+    with caplog.at_level(logging.WARNING):
+        folder = cache.entry("kind", {"a": 1}, build)
+    assert "damaged" in caplog.text
+    assert builds(tmp_path / "cache") == 2
+    assert damage(folder, exact=True) is None
+    assert not (folder / "deep" / "c.txt").exists()
+
+
+def test_a_build_that_is_cut_off_leaves_nothing_used(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "a.txt").write_text("half")
+        raise KeyboardInterrupt
+
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(KeyboardInterrupt):
+        cache.entry("kind", {"a": 1}, fail)
+    # a killed process cannot even clean up
+    name = f".kind-{fingerprint({'a': 1})}.building"
+    (tmp_path / "cache" / name).mkdir()
+    (tmp_path / "cache" / name / "a.txt").write_text("half")
+    folder = cache.entry("kind", {"a": 1}, build)
+    assert (folder / "a.txt").read_text() == "content"
+    assert not (tmp_path / "cache" / name).exists()
+
+
+def test_a_folder_that_cannot_be_used_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"paths\.cache") as caught:
+        Cache(tmp_path / "file" / "cache").entry("kind", {}, build)
+    assert "another folder" in str(caught.value)
+
+
+def test_a_built_entry_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path / "cache")
+    folder = cache.entry("kind", {}, build)
+
+    def refuse(*args: object, **named: object) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr("counterpoise.data.cache.FileLock", refuse)
+    assert cache.entry("kind", {}, build) == folder
+    with pytest.raises(UserError, match="read-only"):
+        cache.entry("kind", {"other": 1}, build)
+
+
+# Fingerprints
+
+TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=1, max_size=8)
+
+
+def records(texts: list[str], labels: list[int], **more: list[object]) -> Records:
+    columns = {"row": list(range(len(texts))), "text": texts, "label": labels, **more}
+    return Records.from_columns(columns, ("safe", "vulnerable"))
+
+
+@settings(deadline=None)
+@given(texts=TEXTS, data=st.data())
+def test_chunks_do_not_matter_and_content_does(texts: list[str], data: st.DataObject) -> None:
+    labels = data.draw(st.lists(st.integers(0, 1), min_size=len(texts), max_size=len(texts)))
+    groups = data.draw(st.lists(st.none() | st.text("ab", max_size=2), min_size=len(texts), max_size=len(texts)))
+    one = records(texts, labels, group=groups)
+    base = records_fingerprint(one)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(texts)), max_size=3)))
+    edges = [0, *cuts, len(texts)]
+    parts = [one.table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    chunked = Records(pa.concat_tables(parts), one.classes)
+    assert records_fingerprint(chunked) == base
+    padded = records(["before", *texts, "after"], [0, *labels, 1], group=["x", *groups, None])
+    rows = pa.array(range(len(texts)), pa.int64())
+    table = padded.table.slice(1, len(texts))
+    window = Records(table.set_column(table.column_names.index("row"), "row", rows), one.classes)
+    assert records_fingerprint(window) == base
+    names = one.table.column_names[::-1]
+    assert records_fingerprint(Records(one.table.select(names), one.classes)) == base
+
+    at = data.draw(st.integers(0, len(texts) - 1))
+    changed = [*texts]
+    changed[at] += "x"
+    assert records_fingerprint(records(changed, labels, group=groups)) != base
+    flipped = [*labels]
+    flipped[at] = 1 - flipped[at]
+    assert records_fingerprint(records(texts, flipped, group=groups)) != base
+    assert records_fingerprint(Records(one.table, ("safe", "Vulnerable"))) != base
+    assert records_fingerprint(one.take(np.arange(len(texts) - 1))) != base
+
+
+def test_where_a_text_ends_matters() -> None:
+    assert records_fingerprint(records(["ab", "c"], [0, 1])) != records_fingerprint(records(["a", "bc"], [0, 1]))
+
+
+def test_every_split_counts() -> None:
+    a, b, c = (records([text], [0]) for text in "abc")
+    prints = {dataset_fingerprint(Dataset("d", *splits)) for splits in ((a, b, None), (a, b, c), (b, a, None), (a, c, b))}
+    assert len(prints) == 4
+
+
+@given(key=st.dictionaries(st.text(max_size=3), st.integers() | st.lists(st.integers(), max_size=2), max_size=5))
+def test_the_order_of_keys_does_not_matter(key: dict[str, object]) -> None:
+    turned = dict(reversed(key.items()))
+    assert fingerprint({"a": key}) == fingerprint({"a": turned})
+    assert fingerprint({"a": key}) != fingerprint({"a": {**key, "new key": 1}})

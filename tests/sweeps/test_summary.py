@@ -1,0 +1,146 @@
+"""The table at the end of a multirun: every job's state, mean and deviation over seeds, a readable order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import numpy as np
+import pytest
+
+from counterpoise.jsonio import read_json, write_json
+from counterpoise.sweeps.summary import aggregate, collect, read_job, summarise
+
+NUMBERS = {"7": 0.5, "42": 0.75, "2025": 0.4}
+
+
+def finished(folder: Path, overrides: list[str], accuracy: float, test: bool = True) -> Path:
+    figures = {"accuracy": accuracy, "f1": None, "roc_auc": 0.5}
+    result: dict[str, Any] = {"objective": {"score": 0.1 + accuracy}, "valid": {"accuracy": 0.0}, "test": figures}
+    if not test:
+        result |= {"valid": figures, "test": None}
+    write_json(folder / "training_metadata.json", {"overrides": overrides})
+    write_json(folder / "result.json", result)
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for seed, accuracy in NUMBERS.items():
+        finished(tmp_path / f"seed_{seed}", [f"seed={seed}", "model=textcnn"], accuracy)
+    return tmp_path
+
+
+def test_reads_a_finished_job(tmp_path: Path) -> None:
+    job = read_job(finished(tmp_path / "a", ["seed=1"], 0.5))
+    assert (job.status, job.overrides, job.score, job.figures) == (
+        "finished",
+        ("seed=1",),
+        0.6,
+        {"accuracy": 0.5, "roc_auc": 0.5},
+    )
+
+
+def test_figures_are_validations_where_there_is_no_test_split(tmp_path: Path) -> None:
+    assert read_job(finished(tmp_path / "a", [], 0.5, test=False)).figures["accuracy"] == 0.5
+
+
+def test_reads_jobs_in_every_other_state(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "failure.json", {"status": "failed", "message": "no\nmore", "overrides": ["seed=3"]})
+    write_json(tmp_path / "b" / "failure.json", {"status": "aborted", "verdict": {"reason": "loss is not finite"}})
+    write_json(tmp_path / "c" / "training_metadata.json", {"overrides": ["seed=1"]})
+    jobs = [read_job(tmp_path / name) for name in "abcd"]
+    assert [job.status for job in jobs] == ["failed", "aborted", "unfinished", "unfinished"]
+    assert [job.message for job in jobs] == ["no\nmore", "loss is not finite", "", ""]
+    assert jobs[0].overrides == ("seed=3",)
+
+
+def test_a_failed_attempt_outweighs_an_earlier_result(sweep: Path) -> None:
+    write_json(sweep / "seed_7" / "failure.json", {"status": "failed", "message": "another config"})
+    assert read_job(sweep / "seed_7").status == "failed"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "{}", '{"objective": null}', '{"test": {"accuracy": "x"}}'])
+def test_damaged_files_do_not_stop_the_summary(sweep: Path, content: str) -> None:
+    (sweep / "seed_7" / "result.json").write_text(content)
+    assert read_job(sweep / "seed_7").status in ("finished", "unfinished")
+    summarise(sweep)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["seed_7", "seed_42", "seed_2025"],
+        [
+            "optimizer.lr_1e-05,seed_7",
+            "optimizer.lr_5e-05,seed_7",
+            "optimizer.lr_5e-05,seed_42",
+            "optimizer.lr_0.001,seed_7",
+        ],
+        ["model_bilstm,seed_7", "model_bilstm,seed_10", "model_textcnn,seed_7", "x_nan"],
+    ],
+)
+def test_jobs_stand_in_natural_order(tmp_path: Path, names: list[str]) -> None:
+    for name in sorted(names, key=hash):
+        finished(tmp_path / name, [], 0.5)
+    assert [job.folder.name for job in collect(tmp_path)] == names
+
+
+def test_mean_and_sample_deviation_over_seeds(sweep: Path) -> None:
+    answer = aggregate(collect(sweep))["all jobs"]
+    values = list(NUMBERS.values())
+    assert answer["jobs"] == 3
+    assert answer["accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert answer["accuracy"]["std"] == pytest.approx(np.std(values, ddof=1))
+    assert "f1" not in answer
+
+
+def test_one_job_has_no_deviation(tmp_path: Path) -> None:
+    finished(tmp_path / "a", ["seed=1"], 0.5)
+    assert aggregate(collect(tmp_path))["all jobs"]["accuracy"] == {"mean": 0.5, "std": None, "n": 1}
+
+
+def test_groups_are_what_differs_beside_the_seed(tmp_path: Path) -> None:
+    for number, (model, seed) in enumerate([("textcnn", "+seed=1"), ("textcnn", "seed=2"), ("bilstm", "seed=1")]):
+        finished(tmp_path / str(number), ["data=table", f"model={model}", seed], number / 10)
+    answer = aggregate(collect(tmp_path))
+    assert {name: group["jobs"] for name, group in answer.items()} == {"model=textcnn": 2, "model=bilstm": 1}
+    assert answer["model=textcnn"]["accuracy"]["std"] == pytest.approx(stdev([0.0, 0.1]))
+
+
+def test_failed_jobs_count_for_nothing(sweep: Path) -> None:
+    write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "x", "overrides": ["seed=9"]})
+    assert aggregate(collect(sweep))["all jobs"]["jobs"] == 3
+    assert summarise(sweep)
+
+
+def test_shows_and_saves_all_jobs(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(sweep / "seed_x[b]" / "failure.json", {"status": "failed", "message": "seed: expected [/x] an integer"})
+    assert summarise(sweep)
+    out = capsys.readouterr().out
+    assert "seed_x[b] failed: seed: expected [/x] an integer" in out
+    assert "0.5500 ± 0.1803" in out
+    assert "\x1b" not in out
+    saved = read_json(sweep / "summary.json")
+    assert [job["status"] for job in saved["jobs"]] == ["finished"] * 3 + ["failed"]
+    assert saved["mean"]["all jobs"]["accuracy"]["n"] == 3
+
+
+def test_all_finished_is_no_failure(sweep: Path) -> None:
+    assert not summarise(sweep)
+
+
+def test_an_empty_folder_has_no_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not summarise(tmp_path)
+    assert not summarise(tmp_path / "absent")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_best_configuration_is_shown_and_saved(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sweep / "optimization_results.yaml").write_text(
+        "name: optuna\nbest_params: {optimizer.lr: 0.1}\nbest_value: 0.5\n"
+    )
+    summarise(sweep)
+    assert "Best: 0.5 with optimizer.lr=0.1" in capsys.readouterr().out
+    assert read_json(sweep / "summary.json")["best"]["best_value"] == 0.5

@@ -1,0 +1,46 @@
+"""Errors of the user: what they say, and that they survive a launcher's pickle."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from counterpoise.errors import Problem, UserError, closest, fail, missing_extra, nearest
+
+
+def test_lists_every_problem_and_counts_those_that_were_not_kept() -> None:
+    error = UserError([Problem("a.b", "is wrong.", "Do this."), Problem("c", "too.")], hidden=3)
+    assert str(error).splitlines() == ["a.b: is wrong. Do this.", "c: too.", "... and 3 more"]
+
+
+def test_is_the_same_after_pickling() -> None:
+    class_before = UserError([Problem("a", "b", "c")], hidden=1)
+    after = pickle.loads(pickle.dumps(class_before))
+    assert (after.problems, after.hidden, str(after)) == (class_before.problems, 1, str(class_before))
+
+
+def test_takes_one_problem_or_several_but_not_none() -> None:
+    assert fail("a", "b").problems == (Problem("a", "b"),)
+    assert UserError(problem for problem in [Problem("a", "b")]).problems == (Problem("a", "b"),)
+    with pytest.raises(ValueError, match="at least one"):
+        UserError([])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("epoch", "Did you mean 'epochs'?"), ("zzz", "Valid names: epochs, lr."), ("LR", "Valid names: epochs, lr.")],
+)
+def test_names_the_nearest_or_all(name: str, answer: str) -> None:
+    assert nearest(name, {"lr", "epochs"}) == answer
+
+
+def test_says_nothing_where_nothing_is_near() -> None:
+    assert nearest("x", []) == ""
+    assert closest("zzz", ["lr"]) == ""
+
+
+def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
+    text = str(missing_extra("tracker", "tensorboard", "tensorboard"))
+    assert text.startswith("tracker: ")
+    assert 'pip install -c constraints.txt -e ".[tensorboard]"' in text

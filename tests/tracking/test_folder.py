@@ -1,0 +1,158 @@
+"""The run folder belongs to one config and to one process at a time."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+
+from counterpoise.config.experiment import FREE
+from counterpoise.errors import UserError
+from counterpoise.jsonio import read_json, write_json
+from counterpoise.tracking.folder import RunFolder, differences, log_to, write_predictions
+
+CONFIG: dict[str, Any] = {
+    "seed": 1,
+    "train": {"epochs": 3, "checkpoint_seconds": 60.0},
+    "optimizer": {"lr": 0.1, "betas": (0.9, 0.999)},
+    "tracker": {"_target_": "x"},
+}
+FACTS = {"plan": {"total_updates": 10, "lr": float("nan")}, "data_fingerprint": "abc", "hardware": "here"}
+HYDRA = {"overrides.yaml": ["seed=1"], "config.yaml": {"seed": 1}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(CONFIG, FACTS, HYDRA)
+    return folder
+
+
+def refusal(folder: RunFolder, config: Any = CONFIG, facts: Any = FACTS) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        folder.claim(config, facts, HYDRA)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_claimed_folder_says_whose_it_is(folder: RunFolder) -> None:
+    metadata = read_json(folder.metadata)
+    assert metadata["config"]["optimizer"]["betas"] == [0.9, 0.999]
+    assert metadata["plan"]["total_updates"] == 10
+    assert (folder.path / ".hydra" / "overrides.yaml").read_text() == "- seed=1\n"
+
+
+def test_the_same_config_may_have_it_again_and_changes_nothing(folder: RunFolder) -> None:
+    before = folder.metadata.stat().st_mtime_ns
+    folder.claim(CONFIG, FACTS, {})
+    assert folder.metadata.stat().st_mtime_ns == before
+
+
+def test_another_config_is_refused_naming_every_difference(folder: RunFolder) -> None:
+    other = {**CONFIG, "seed": 2, "optimizer": {"lr": None, "eps": 1e-8, "betas": (0.9, 0.999)}}
+    *found, remedy = refusal(folder, other)
+    assert found == [
+        "seed: was 1, but is 2 now.",
+        "optimizer.lr: was 0.1, but is null now.",
+        "optimizer.eps: was null, but is 1e-08 now.",
+    ]
+    assert "holds a run with another config" in remedy
+    assert "hydra.run.dir" in remedy
+
+
+def test_other_data_or_another_plan_is_refused(folder: RunFolder) -> None:
+    *found, _ = refusal(folder, facts={**FACTS, "data_fingerprint": "xyz", "plan": {"total_updates": 12, "lr": None}})
+    assert found == ["plan.total_updates: was 10, but is 12 now.", "data_fingerprint: was 'abc', but is 'xyz' now."]
+
+
+def test_what_changes_no_result_may_differ(folder: RunFolder) -> None:
+    train = {"epochs": 3, "checkpoint_seconds": 1.0, "checkpoint_updates": 5}
+    free = {"tracker": {"_target_": "y"}, "paths": {"cache": "z"}, "hardware": {"workers": 3}, "resume": "r"}
+    folder.claim({**CONFIG, "train": train, **free}, {**FACTS, "hardware": "there"}, {})
+
+
+def test_a_key_that_only_begins_like_a_free_one_is_not_free() -> None:
+    assert "train.checkpoint_" in FREE
+    assert differences({"train": {"epochs": 1}}, {"train": {"epochs": 2}})
+    assert not differences({"train": {"checkpoint_updates": 1}}, {"train": {}})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"config": 3}', "{}", "\x00"])
+def test_damaged_metadata_are_refused(folder: RunFolder, content: str) -> None:
+    folder.metadata.write_text(content)
+    assert refusal(folder)
+
+
+def test_another_format_is_refused(folder: RunFolder) -> None:
+    write_json(folder.metadata, {**read_json(folder.metadata), "format": 0})
+    assert refusal(folder)[0] == "format: was 0, but is 1 now."
+
+
+def test_a_folder_is_locked_against_a_second_user_in_this_process(folder: RunFolder) -> None:
+    lock = folder.lock()
+    with pytest.raises(UserError, match="another process is training in this folder"):
+        folder.lock()
+    lock.release()
+    folder.lock().release()
+
+
+def test_a_folder_is_locked_against_another_process_until_it_dies(tmp_path: Path) -> None:
+    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    folder = RunFolder(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / ".lock")], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process is training"):
+            folder.lock()
+        other.kill()
+    lock = folder.lock()
+    assert isinstance(lock, FileLock)
+    lock.release()
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        RunFolder(tmp_path / "file" / "run").lock()
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_predictions_come_back_as_they_were(tmp_path: Path, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    rows, labels = rng.permutation(17).astype(np.int64), rng.integers(0, classes, 17)
+    probabilities = rng.dirichlet(np.ones(classes), 17)
+    write_predictions(tmp_path / "p.parquet", rows, labels, probabilities)
+    table = pq.read_table(tmp_path / "p.parquet")
+    assert table.column_names == ["row", "label", "probabilities"]
+    np.testing.assert_array_equal(table["row"].to_numpy(), rows)
+    np.testing.assert_array_equal(table["label"].to_numpy(), labels)
+    np.testing.assert_array_equal(np.stack(table["probabilities"].to_numpy()), probabilities)
+
+
+def test_predictions_of_a_column_major_array_keep_their_rows(tmp_path: Path) -> None:
+    table = np.asfortranarray([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
+    write_predictions(tmp_path / "p.parquet", np.arange(3), np.zeros(3, dtype=np.int64), table)
+    np.testing.assert_array_equal(np.stack(pq.read_table(tmp_path / "p.parquet")["probabilities"].to_numpy()), table)
+
+
+def test_the_log_takes_everything_from_info_on(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    level = root.level
+    handler = log_to(tmp_path / "training.log")
+    try:
+        logging.getLogger("x").info("told ü")
+        logging.getLogger("x").debug("not told")
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+    assert "INFO    x: told ü" in (content := (tmp_path / "training.log").read_text(encoding="utf-8"))
+    assert "not told" not in content
