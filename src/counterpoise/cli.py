@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare
 from counterpoise.config.refusal import explain
-from counterpoise.errors import UserError, fail
+from counterpoise.errors import TrainingAbortedError, UserError, fail
 from counterpoise.jsonio import write_json
 
 resolvers.register()  # at import: the workers of a multirun import this module too
@@ -96,6 +96,10 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrid
     try:
         hydra.main(config_path=str(conf.resolve()), config_name="config", execution_whitelist=TRUSTED)(task)()
     except Exception as error:  # never a job's own: those are caught in ``task``
+        if SweepFolder.path is not None and "No trials are completed yet" in str(error):
+            raise fail(
+                "sweep", "no trial finished, so there is no best configuration.", "See the failures above."
+            ) from error
         problems = explain(overrides, error, conf)
         if problems:
             raise UserError(problems) from error
@@ -109,7 +113,7 @@ def train_job(config: DictConfig) -> float | None:
     """One run, as Hydra calls it.
 
     Returns:
-        the objective's score, for a sweeper; ``None`` for a dry run.
+        the objective's score, larger being better, for a sweeper; ``None`` for a dry run.
     """
     _show_warnings()
     settings = HydraConfig.get()
@@ -128,7 +132,12 @@ def train_job(config: DictConfig) -> float | None:
         result = run(plain, folder, invocation)
     finally:
         _remove_if_empty(folder, Path(settings.runtime.cwd))
-    return None if result.get("status") == "dry_run" else float(result["objective"]["score"])
+    return None if result.get("status") == "dry_run" else _for_sweeper(result["objective"])
+
+
+def _for_sweeper(objective: Mapping[str, Any]) -> float:
+    """The score as sweepers see it, whose direction is fixed: larger is better."""
+    return float(objective["score"]) * (1 if objective["maximise"] else -1)
 
 
 def sweep_job(config: DictConfig) -> float:
@@ -149,13 +158,15 @@ def sweep_job(config: DictConfig) -> float:
 
 
 def _show_warnings() -> None:
-    """Send warnings to stderr, as one line each; everything else is for the run's own log."""
+    """Send warnings to stderr, as one line each; the rest is for the run's own log, or for ``report``."""
     root = logging.getLogger()
     if not any(handler.get_name() == __name__ for handler in root.handlers):
         handler = logging.StreamHandler()
         handler.set_name(__name__)
         handler.setLevel(logging.WARNING)
-        handler.addFilter(lambda record: not record.exc_info)  # ``report`` shows tracebacks
+        handler.addFilter(
+            lambda record: not (record.name.startswith("counterpoise.") and record.levelno > logging.WARNING)
+        )
         handler.setFormatter(logging.Formatter("Warning: %(message)s"))
         root.addHandler(handler)
 
@@ -181,7 +192,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, UserError):
         print(_listing(error), file=sys.stderr)
         return EXIT_USER
-    if _is_abort(error):
+    if isinstance(error, TrainingAbortedError):
         print(f"Training was aborted. {error}", file=sys.stderr)
         return EXIT_FAULT
     traceback.print_exception(error)
@@ -194,20 +205,15 @@ def _listing(error: UserError) -> str:
     return "\n".join([title, *(f"  {line}" for line in str(error).splitlines())])
 
 
-def _is_abort(error: BaseException) -> bool:
-    return type(error).__name__ == "TrainingAbortedError"  # by name: importing its module would import torch
-
-
 def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
-    expected = isinstance(error, UserError) or _is_abort(error)
+    expected = isinstance(error, UserError | TrainingAbortedError)
     message = str(error) if expected else f"{type(error).__name__}: {error}"
     print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
-    if _is_abort(error):
-        return  # the run itself has recorded why
+    status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
     overrides = list(HydraConfig.get().overrides.task)
-    content = {"status": "failed", "message": message, "overrides": overrides, "traceback": trace}
+    content = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
     write_json(folder / "failure.json", content)
 
 

@@ -50,6 +50,12 @@ class UserError(Exception):
         return _rebuild, (type(self), self.problems, self.hidden)  # launchers pickle a job's exception
 
 
+class TrainingAbortedError(Exception):
+    """A judge ended the run as failed; its checkpoints stay. Exit code 1, without a traceback."""
+
+    exit_code = 1
+
+
 def _rebuild(kind: type[UserError], problems: tuple[Problem, ...], hidden: int) -> UserError:
     return kind(problems, hidden=hidden)
 

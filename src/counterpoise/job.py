@@ -20,6 +20,7 @@ from counterpoise.engine.evaluation import SplitBatches, predict
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
+from counterpoise.errors import TrainingAbortedError
 from counterpoise.events import Decision
 from counterpoise.guards.early_stopping import EarlyStopping
 from counterpoise.guards.non_finite import NonFiniteGuard
@@ -34,10 +35,6 @@ from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
-
-
-class TrainingAbortedError(Exception):
-    """A judge ended the run as failed; its checkpoints stay. Exit code 1, without a traceback."""
 
 
 @dataclass(frozen=True, kw_only=True)

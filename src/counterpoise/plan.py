@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -102,12 +103,12 @@ def read_profiles(folder: Path) -> dict[str, HardwareConfig]:
 
 
 def settle_hardware(
-    asked: HardwareConfig, device: Device, profiles: dict[str, HardwareConfig]
+    asked: HardwareConfig, device: Device, profiles: Mapping[str, HardwareConfig]
 ) -> tuple[HardwareConfig, str]:
     """The hardware configuration with no choice left open, and one sentence on what it came to.
 
     ``auto`` takes the closest profile, keeping every value that was given. A profile whose hardware is not there runs
-    on what is there, at the profile's sizes.
+    on what is there, at the profile's sizes; so does its precision, unless it was asked for by itself.
 
     Raises:
         UserError: if ``hardware.require`` is set and the machine has something else, or a device is asked for by name
@@ -117,18 +118,20 @@ def settle_hardware(
         raise fail(
             "hardware.require", f"this machine has no {asked.profile}, but {device.name}.", "Drop it to run here."
         )
+    own = profiles.get(asked.profile, asked)
+    given = {name: value for name, value in vars(asked).items() if value != getattr(own, name)}
+    if "device" in given and asked.device not in ("cpu", device.kind):
+        raise fail("hardware.device", f"this machine has no {asked.device}, but {device.name}.", "Drop it to run here.")
     if asked.profile == "auto":
-        base = profiles[closest_profile(device, profiles)]
-        given = {name: value for name, value in vars(asked).items() if value not in (None, {}) and name != "profile"}
-        settled = dataclasses.replace(base, **{**given, "matches": base.matches, "memory_gb": base.memory_gb})
-        said = f"{device.name}, profile {base.profile}"
+        settled = dataclasses.replace(profiles[closest_profile(device, profiles)], **given)
+        said = f"{device.name}, profile {settled.profile}"
     else:
         settled, said = asked, f"profile {asked.profile}"
     wanted = settled.device or device.kind
     there = wanted if wanted in ("cpu", device.kind) else device.kind
     if there != wanted:
         said = f"no {asked.profile} here: {device.name} runs it, at the profile's sizes"
-        settled = dataclasses.replace(settled, precision=None, workers=None)
+        settled = dataclasses.replace(settled, precision=given.get("precision"), workers=given.get("workers"))
     precision = settled.precision or best_precision(there)
     workers = settled.workers if settled.workers is not None else (2 if there == "cuda" else 0)
     return dataclasses.replace(settled, device=cast(DeviceName, there), precision=precision, workers=workers), said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,7 @@ def test_chunks_do_not_matter_and_content_does(texts: list[str], data: st.DataOb
     base = records_fingerprint(one)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(texts)), max_size=3)))
     edges = [0, *cuts, len(texts)]
-    parts = [one.table.slice(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [one.table.slice(a, b - a) for a, b in pairwise(edges)]
     chunked = Records(pa.concat_tables(parts), one.classes)
     assert records_fingerprint(chunked) == base
     padded = records(["before", *texts, "after"], [0, *labels, 1], group=["x", *groups, None])
@@ -183,7 +184,9 @@ def test_where_a_text_ends_matters() -> None:
 
 def test_every_split_counts() -> None:
     a, b, c = (records([text], [0]) for text in "abc")
-    prints = {dataset_fingerprint(Dataset("d", *splits)) for splits in ((a, b, None), (a, b, c), (b, a, None), (a, c, b))}
+    prints = {
+        dataset_fingerprint(Dataset("d", *splits)) for splits in ((a, b, None), (a, b, c), (b, a, None), (a, c, b))
+    }
     assert len(prints) == 4
 
 

@@ -53,7 +53,7 @@ def test_an_epoch(lengths: list[int], micro: int, accumulation: int, processes: 
     assert {len(g) for g in groups} == {len(expected)} == {part.updates_per_epoch for part in parts}
     for number, group in enumerate(expected):
         mine = [g[number] for g in groups]
-        assert sorted(sum(map(rows, mine), [])) == sorted(rows(group))
+        assert sorted(row for g in mine for row in rows(g)) == sorted(rows(group))
         assert {g.samples for g in mine} == {len(rows(group))}
         assert all(g.batches and max(map(len, g.batches)) <= micro for g in mine)
         assert all(len(g.batches) <= accumulation for g in mine)
@@ -150,11 +150,10 @@ def test_an_exception_comes_at_its_place(depth: int) -> None:
         yield from (1, 2)
         raise KeyError("here")
 
-    seen = []
+    items = prefetch(failing(), depth)
+    assert [next(items), next(items)] == [1, 2]
     with pytest.raises(KeyError, match="here"):
-        for item in prefetch(failing(), depth):
-            seen.append(item)
-    assert seen == [1, 2]
+        next(items)
     assert prefetch_threads() == 0
 
 

@@ -39,7 +39,7 @@ def kill_while_writing(at: int) -> None:
         real(value, path)
         if next(calls) == at:
             with Path(path).open("r+b") as file:  # half of it is there
-                file.truncate(os.path.getsize(path) // 2)
+                file.truncate(Path(path).stat().st_size // 2)
             die()
 
     checkpoints.torch.save = save
@@ -81,7 +81,8 @@ def main(folder: Path, changes: dict[str, Any], cases: list[str]) -> None:
                 os._exit(1)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
-        print(case, os.waitstatus_to_exitcode(status), flush=True)
+        sys.stdout.write(f"{case} {os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def rows_of(groups: list[Group]) -> list[np.ndarray]:
 
 def apart(one: torch.nn.Module, other: torch.nn.Module) -> float:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    return max((a - b).abs().max().item() for a, b in pairs)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "class weights"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -29,14 +30,14 @@ def main(folder: Path) -> None:
     setup = Setup(folder=folder / "whole", batch_size=2, accumulation=2, samples=33, epochs=2, checkpoint_updates=2)
     whole = run(setup)
     setup.folder = folder / "resumed"
-    try:
+    with suppress(KeyboardInterrupt):
         run(setup, Recorder(fail_at=7))
-    except KeyboardInterrupt:
-        pass
     resumed = run(setup)
     if whole.fabric.global_rank == 0:
         torch.save(whole.module.state_dict(), folder / "whole.pt")
         torch.save(resumed.module.state_dict(), folder / "resumed.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

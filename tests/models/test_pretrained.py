@@ -94,7 +94,7 @@ def test_states_are_transformers_own(folder: Path, tmp_path: Path) -> None:
     reference = kind.from_pretrained(folder).eval()
     ids = torch.tensor([[0, 5, 6, 7, 2]])
     with torch.no_grad():
-        ours = model.encoder(ids, torch.ones(1, 5, dtype=torch.bool))
+        ours, _ = model.encoder(ids, torch.ones(1, 5, dtype=torch.bool))
         theirs = reference(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
         torch.testing.assert_close(ours, theirs)
         padded = torch.cat([ids, torch.full((1, 9), properties["pad_id"])], dim=1)

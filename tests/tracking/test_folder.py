@@ -103,7 +103,8 @@ def test_a_folder_is_locked_against_a_second_user_in_this_process(folder: RunFol
 
 
 def test_a_folder_is_locked_against_another_process_until_it_dies(tmp_path: Path) -> None:
-    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True)"
+    code += "; sys.stdin.read()"
     folder = RunFolder(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / ".lock")], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True

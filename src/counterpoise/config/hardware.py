@@ -71,6 +71,8 @@ def closest_profile(device: Device, profiles: Mapping[str, HardwareConfig]) -> s
 
 def matches_machine(profile: HardwareConfig, device: Device) -> bool:
     """Whether the machine has the hardware that a profile is made for."""
+    if profile.device in (None, "cpu"):
+        return True  # every machine has a processor
     if profile.device != device.kind:
-        return profile.device is None
+        return False
     return profile.matches is None or profile.matches.lower() in device.name.lower()

@@ -359,5 +359,5 @@ class Trainer:
 
 
 def _compiled(model: nn.Module) -> nn.Module:
-    compiled: Any = torch.compile(model)
+    compiled: Any = torch.compile(model, dynamic=True)
     return compiled  # type: ignore[no-any-return]

@@ -174,6 +174,7 @@ class Plateau(Schedule):
             factor=config.factor,
             patience=config.patience,
             min_lr=config.min_lr,
+            eps=0.0,  # or groups with a small rate of their own would stop being cut before the others
             threshold_mode="abs",  # relative to a score below zero, standing still would count as improving
         )
 

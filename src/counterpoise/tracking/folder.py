@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from counterpoise.config.experiment import FREE
 from counterpoise.config.values import show
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, TrainingAbortedError, UserError, fail
 from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
 
 log = logging.getLogger(__name__)
@@ -109,10 +109,11 @@ class RunFolder:
             yield
             self.failure.unlink(missing_ok=True)
         except Exception as error:
-            expected = isinstance(error, UserError)
+            expected = isinstance(error, UserError | TrainingAbortedError)
+            status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
             log.error("The run failed: %s", error, exc_info=None if expected else error)
             trace = "" if expected else "".join(traceback.format_exception(error))
-            write_json(self.failure, {"status": "failed", "message": str(error), "traceback": trace})
+            write_json(self.failure, {"status": status, "message": str(error), "traceback": trace})
             raise
         finally:
             logging.getLogger().removeHandler(handler)

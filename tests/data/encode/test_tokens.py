@@ -26,7 +26,8 @@ CODE = [f"int f{i}(char *buffer) {{ return buffer[{i % 7}] + strlen(buffer); }}"
 def records(texts: list[str], start: int = 0) -> Records:
     n = len(texts)
     return Records.from_columns(
-        {"row": list(range(start, start + n)), "text": texts, "label": [i % 2 for i in range(n)]}, ("safe", "vulnerable")
+        {"row": list(range(start, start + n)), "text": texts, "label": [i % 2 for i in range(n)]},
+        ("safe", "vulnerable"),
     )
 
 

@@ -1,0 +1,290 @@
+"""``python src/train.py`` from end to end: what it leaves, what it says, and the code that it exits with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_command import SMALL, TRAIN, Answer, write_table
+
+from counterpoise.cli import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER
+from counterpoise.jsonio import read_json
+
+LEFT = (
+    *("training_metadata.json", "training_history.json", "metrics.jsonl", "training.log", "result.json"),
+    *("predictions_valid.parquet", "predictions_test.parquet", "tokenizer.json"),
+    *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
+    *("checkpoints/last/model.safetensors", "checkpoints/best/model.safetensors", "checkpoints/best/manifest.json"),
+)
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def untouched(folder: Path) -> bool:
+    """Whether nothing but the table (and the cache of encoded data) is there."""
+    return {path.name for path in folder.iterdir()} <= {"tiny.csv", ".cache"}
+
+
+def process(folder: Path, *arguments: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """The same command in a process of its own."""
+    command = [sys.executable, *python, str(TRAIN), *arguments]
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, text=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def single(workplace: Path, quiet: Callable[..., Answer]) -> Path:
+    """The folder of a finished run."""
+    assert quiet(workplace, *SMALL, "hydra.run.dir=runs/one run").code == EXIT_OK
+    return workplace / "runs" / "one run"
+
+
+def test_a_run_leaves_everything(single: Path) -> None:
+    assert not [name for name in LEFT if not (single / name).is_file()]
+    result = read_json(single / "result.json")
+    assert result["status"] == "finished"
+    assert {"accuracy", "f1", "per_class"} <= set(result["test"])
+    assert {"majority", "tfidf_logistic"} == set(result["baselines"])
+
+
+def test_the_same_folder_again_trains_nothing(single: Path, train: Callable[..., Answer]) -> None:
+    before = (single / "result.json").stat().st_mtime_ns
+    answer = train(f"resume={single}")
+    assert answer.code == EXIT_OK
+    assert "finished already" in answer.out
+    assert (single / "result.json").stat().st_mtime_ns == before
+    assert not [path for path in single.rglob("*") if path.name.startswith("failure")]
+
+
+def test_another_config_may_not_have_it(single: Path, train: Callable[..., Answer]) -> None:
+    answer = train(f"resume={single}", "seed=9", "model.dropout=0.5")
+    assert answer.code == EXIT_USER
+    assert answer.problems[:2] == ["seed: was 42, but is 9 now.", "model.dropout: was 0.3, but is 0.5 now."]
+
+
+def test_the_default_folder_says_what_and_when(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train(*SMALL, folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    (folder,) = (fresh / "outputs" / "table" / "textcnn").iterdir()
+    assert f"Run folder: {folder.relative_to(fresh)}" in answer.out
+    assert "\x1b" not in answer.out
+    assert answer.err == ""
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_nothing(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train(*SMALL, "dry_run=true", folder=fresh)
+    assert answer.code == EXIT_OK
+    assert "3 an epoch, 3 in 1 epochs" in answer.out
+    assert untouched(fresh)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        (["model=textcn"], ["model: has no option 'textcn'. Did you mean 'textcnn'?"]),
+        (
+            ["modle=x", "optimizer.lrr=3", "train.epoch=2"],
+            [
+                "modle: unknown key. Did you mean 'model'?",
+                "optimizer.lrr: unknown key. Did you mean 'optimizer.lr'?",
+                "train.epoch: unknown key. Did you mean 'train.epochs'?",
+            ],
+        ),
+        (
+            ["train.epochs=0", "seed=-1"],
+            ["seed: must be >= 0 and < 4294967296, but is -1.", "train.epochs: must be >= 1, but is 0."],
+        ),
+        (["optimizer.lr=abc"], ["optimizer.lr: expected a number > 0, got 'abc'."]),
+        (
+            ["optimizer.lr=1e-3,1e-4"],
+            ["optimizer.lr=1e-3,1e-4: is a list of values to sweep over, but this is a single run. Add -m."],
+        ),
+        (["train.clip_norm=-1"], ["train.clip_norm: must be > 0, but is -1.0."]),
+        (["seed=${nope}"], ["seed: Interpolation key 'nope' not found."]),
+        (["loss=null"], ["loss: needs an option, but is null. Valid names: bce, cross_entropy, focal, weighted_bce."]),
+        (["hydra.run.dir=tiny.csv/x"], ["tiny.csv/x: cannot be written: Not a directory."]),
+        (["resume=nowhere"], ["resume: 'nowhere' is no run folder: it has no .hydra/overrides.yaml."]),
+        (["++resume=x"], ["resume: belongs on the command line. Write resume=FOLDER."]),
+        (["="], ["=: has no key. Overrides are of the form key=value."]),
+        (["--resolve"], ["config: The --resolve flag can only be used in conjunction with --cfg or --help"]),
+        (["-m", "modle=a,b"], ["modle: unknown key. Did you mean 'model'?"]),
+        (["data.path=nothing.csv", "dry_run=true"], None),
+        (["hardware=a100", "hardware.require=true", "dry_run=true"], None),
+        (["+hydra.callbacks.x._target_=os.getcwd"], None),
+    ],
+    ids=lambda value: " ".join(value)[:30] if value else "any",
+)
+def test_a_mistake_is_listed_and_leaves_nothing(
+    train: Callable[..., Answer], fresh: Path, arguments: list[str], problems: list[str] | None
+) -> None:
+    answer = train(*SMALL, *arguments, folder=fresh)
+    assert answer.code == EXIT_USER
+    assert answer.out == ""
+    assert problems is None or answer.problems == problems
+    assert answer.err.splitlines()[0] in ("1 problem:", f"{len(answer.problems)} problems:")
+    assert untouched(fresh)
+
+
+def test_an_unforeseen_fault_has_a_traceback_once(
+    train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from counterpoise.models.textcnn import TextCNN
+
+    def fault(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(TextCNN, "forward", fault)
+    answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
+    assert answer.code == EXIT_FAULT
+    assert answer.err.count("Traceback (most recent call last)") == 1
+    assert answer.err.rstrip().endswith("RuntimeError: a fault of ours")
+    assert "a fault of ours" in (fresh / "run" / "training.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def seeds(workplace: Path, quiet: Callable[..., Answer]) -> Path:
+    """The folder of a multirun of two seeds at two learning rates, of which one is none."""
+    answer = quiet(workplace, "-m", *SMALL, "seed=1,10", "optimizer.lr=1e-3,abc", "hydra.sweep.dir=sweeps/mixed")
+    assert answer.code == EXIT_FAULT
+    return workplace / "sweeps" / "mixed"
+
+
+def test_a_failing_job_is_recorded_and_the_others_run(seeds: Path) -> None:
+    summary = read_json(seeds / "summary.json")
+    states = {Path(job["folder"]).name: job["status"] for job in summary["jobs"]}
+    assert states == {
+        "optimizer.lr_0.001,seed_1": "finished",
+        "optimizer.lr_0.001,seed_10": "finished",
+        "optimizer.lr_abc,seed_1": "failed",
+        "optimizer.lr_abc,seed_10": "failed",
+    }
+    assert list(states) == sorted(states, key=lambda name: ("abc" in name, len(name)))
+    failure = read_json(seeds / "optimizer.lr_abc,seed_1" / "failure.json")
+    assert failure["message"] == "optimizer.lr: expected a number > 0, got 'abc'."
+
+
+def test_a_job_that_a_guard_aborts_is_told_apart(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train("-m", *SMALL, "optimizer.lr=1e30", "train.clip_norm=null", "hydra.sweep.dir=s", folder=fresh)
+    assert answer.code == EXIT_FAULT
+    (job,) = read_json(fresh / "s" / "summary.json")["jobs"]
+    assert job["status"] == "aborted"
+    assert "Traceback" not in answer.err
+
+
+def test_mean_and_deviation_over_the_seeds_are_in_the_summary(seeds: Path) -> None:
+    (group,) = read_json(seeds / "summary.json")["mean"].values()
+    assert group["jobs"] == 2
+    assert group["accuracy"]["n"] == 2
+    assert group["accuracy"]["std"] is not None
+
+
+def test_repeating_a_multirun_runs_nothing_again_and_more_seeds_only_those(
+    train: Callable[..., Answer], fresh: Path
+) -> None:
+    assert train("-m", *SMALL, "seed=1,2", folder=fresh).code == EXIT_OK
+    (sweep,) = (fresh / "multirun").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/result.json")}
+    assert len(before) == 2
+    again = train("-m", "seed=1,2", *reversed(SMALL), folder=fresh)
+    assert again.code == EXIT_OK
+    assert again.out.count("finished already") == 2
+    assert "±" in again.out
+    assert train("-m", *SMALL, "seed=1,2,3", folder=fresh).out.count("finished already") == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(sweep.glob("*/result.json"))) == 3
+
+
+def test_a_preset_of_seeds(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train("-m", *SMALL, "sweep=three_seeds", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    (sweep,) = (fresh / "multirun").iterdir()
+    assert sweep.name.startswith("three_seeds-")
+    assert {path.parent.name for path in sweep.glob("*/result.json")} == {"seed_42", "seed_2025", "seed_7"}
+    assert "mean ± standard deviation over seeds" in answer.out
+    assert answer.err == ""
+
+
+def test_optuna_shows_and_saves_the_best_configuration(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train("-m", *SMALL, "sweep=optuna", "hydra.sweeper.n_trials=3", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    (sweep,) = (fresh / "multirun").iterdir()
+    best = read_json(sweep / "summary.json")["best"]
+    assert set(best["best_params"]) == {
+        "train.batch_size",
+        "optimizer.lr",
+        "scheduler.warmup_ratio",
+        "optimizer.weight_decay",
+    }
+    scores = [job["score"] for job in read_json(sweep / "summary.json")["jobs"]]
+    assert len(scores) == 3
+    assert best["best_value"] == pytest.approx(max(scores))
+    assert f"Best: {best['best_value']}" in answer.out
+
+
+def test_a_dry_multirun_leaves_nothing(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train("-m", *SMALL, "seed=1,2", "dry_run=true", folder=fresh)
+    assert answer.code == EXIT_OK
+    assert answer.out.count("learning rate") == 2
+    assert untouched(fresh)
+
+
+def test_jobs_in_processes_of_their_own(fresh: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    answer = process(fresh, "-m", *SMALL, "seed=1,abc", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert answer.returncode == EXIT_FAULT, answer
+    assert "Traceback" not in answer.stderr
+    (sweep,) = (fresh / "multirun").iterdir()
+    assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
+
+
+def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: Callable[..., Answer]) -> None:
+    long = ["train.epochs=100000", "early_stopping.enabled=false", "train.checkpoint_updates=1", "hydra.run.dir=run"]
+    with subprocess.Popen(
+        [sys.executable, str(TRAIN), *SMALL, *long], cwd=fresh, env=ENVIRONMENT, text=True, stderr=subprocess.PIPE
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not (fresh / "run" / "checkpoints" / "last").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+    assert running.returncode == EXIT_INTERRUPTED, said
+    assert said.strip() == "Interrupted. To continue: resume=<run folder>, or the same multirun again."
+    answer = train("resume=run", "train.epochs=1", folder=fresh)
+    assert answer.code == EXIT_USER
+    assert "train.epochs: was 100000, but is 1 now." in answer.problems
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--cfg", "job"], ["model=textcn"], ["--hydra-help"], ["-sc", "query=bash"], ["--nope"]],
+    ids=" ".join,
+)
+def test_help_config_and_completion_import_no_torch(tmp_path: Path, arguments: list[str]) -> None:
+    environment = {**ENVIRONMENT, "COMP_LINE": "train.py model=te", "COMP_POINT": "17"}
+    command = [sys.executable, "-X", "importtime", str(TRAIN), *arguments]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60)
+    imported = {line.rsplit("|", 1)[-1].strip() for line in answer.stderr.splitlines() if "import time:" in line}
+    assert not {"torch", "transformers", "pyarrow", "sklearn", "lightning_fabric", "pandas"} & imported
+    assert "numpy" not in imported
+    assert answer.returncode == (EXIT_USER if arguments[0] in ("model=textcn", "--nope") else EXIT_OK)
+    assert not list(tmp_path.iterdir())
+    if arguments[0] == "--help":
+        assert "model: " in answer.stdout
+    if arguments[0] == "-sc":
+        assert "model=textcnn" in answer.stdout
+
+
+def test_another_working_directory_with_an_extension(fresh: Path, train: Callable[..., Answer]) -> None:
+    elsewhere = write_table(fresh / "else where")
+    (elsewhere / "my_tracking.py").write_text(
+        "from counterpoise.tracking.base import NoTracker\n\nclass Mine(NoTracker):\n"
+        "    def on_result(self, result):\n        (self.folder / 'mine').write_text(result['status'])\n"
+    )
+    mine = ["extensions=[my_tracking]", "tracker._target_=my_tracking.Mine", "hydra.run.dir=run"]
+    answer = train(*SMALL, *mine, folder=elsewhere)
+    assert answer.code == EXIT_OK, answer
+    assert (elsewhere / "run" / "mine").read_text() == "finished"

@@ -1,0 +1,100 @@
+"""The plan: batch, updates and learning rate that follow from config and machine; profiles without their hardware."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from counterpoise.config import resolvers
+from counterpoise.config.experiment import Experiment, check
+from counterpoise.config.hardware import Device, HardwareConfig
+from counterpoise.errors import UserError
+from counterpoise.plan import Plan, describe, make_plan, read_profiles, settle_hardware
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+PROFILES = read_profiles(CONF / "hardware")
+CPU = Device("cpu", "this machine's processor", 0.0)
+A100 = Device("cuda", "NVIDIA A100-SXM4-80GB", 80.0)
+
+
+def experiment(*overrides: str) -> Experiment:
+    resolvers.register()
+    with initialize_config_dir(str(CONF)):
+        config: Any = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    return check(config)
+
+
+def plan_of(*overrides: str, samples: int = 1000) -> Plan:
+    checked = experiment("hardware=cpu", *overrides)
+    hardware, _ = settle_hardware(checked.plain.hardware, CPU, PROFILES)
+    return make_plan(checked, hardware, samples)
+
+
+@pytest.mark.parametrize(("samples", "batch", "accumulation"), [(1000, 32, 1), (1000, 32, 4), (33, 32, 1), (5, 8, 2)])
+def test_an_update_takes_an_effective_batch_and_the_last_of_an_epoch_the_rest(
+    samples: int, batch: int, accumulation: int
+) -> None:
+    plan = plan_of(f"train.batch_size={batch}", f"train.accumulation={accumulation}", "train.epochs=3", samples=samples)
+    assert plan.effective_batch == batch * accumulation
+    assert plan.updates_per_epoch == math.ceil(math.ceil(samples / batch) / accumulation)
+    assert plan.total_updates == 3 * plan.updates_per_epoch
+
+
+@pytest.mark.parametrize(("scaling", "factor"), [("sqrt", 2.0), ("linear", 4.0), ("none", 1.0)])
+def test_learning_rate_and_warm_up_follow_the_effective_batch(scaling: str, factor: float) -> None:
+    sizes = ["train.batch_size=32", "train.accumulation=2", "optimizer.base_batch=16", "optimizer.lr=1e-3"]
+    plan = plan_of(*sizes, f"optimizer.scaling={scaling}", "scheduler.warmup_ratio=0.06")
+    assert plan.lr == pytest.approx(1e-3 * factor)
+    assert plan.lr_factor == factor
+    assert plan.warmup_ratio == pytest.approx(min(0.06 * factor, 0.2))
+
+
+def test_auto_takes_the_profiles_sizes_and_evaluation_twice_that() -> None:
+    plan = plan_of("model=textcnn", "hardware.batch_size={textcnn: 7, default: 3}", "hardware.accumulation=5")
+    assert (plan.batch_size, plan.accumulation, plan.evaluation_batch) == (7, 5, 14)
+    assert plan_of("model=bilstm", "hardware.batch_size.bilstm=3").batch_size == 3
+    assert plan_of("train.evaluation_batch=9").evaluation_batch == 9
+
+
+def test_auto_takes_the_closest_profile_and_keeps_what_was_given() -> None:
+    settled, said = settle_hardware(HardwareConfig(precision="fp32", workers=5), A100, PROFILES)
+    assert settled.profile == "a100"
+    assert (settled.precision, settled.workers, settled.device) == ("fp32", 5, "cuda")
+    assert settled.batch_size == PROFILES["a100"].batch_size
+    assert "A100" in said
+
+
+def test_a_profile_without_its_hardware_runs_on_what_is_there_at_its_sizes() -> None:
+    settled, said = settle_hardware(PROFILES["a100"], CPU, PROFILES)
+    assert settled.device == "cpu"
+    assert settled.batch_size == PROFILES["a100"].batch_size
+    assert settled.precision in ("fp32", "bf16")
+    assert "no a100 here" in said
+
+
+def test_required_hardware_that_is_not_there_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match=r"hardware\.require: this machine has no a100"):
+        settle_hardware(replace(PROFILES["a100"], require=True), CPU, PROFILES)
+    settled, _ = settle_hardware(replace(PROFILES["a100"], require=True), A100, PROFILES)
+    assert settled.device == "cuda"
+
+
+@pytest.mark.parametrize("settle", [lambda: settle_hardware(HardwareConfig(), CPU, PROFILES)])
+def test_nothing_is_left_open(settle: Callable[[], tuple[HardwareConfig, str]]) -> None:
+    settled, _ = settle()
+    assert None not in (settled.device, settled.precision, settled.workers)
+
+
+def test_the_plan_is_shown_in_words() -> None:
+    plan = plan_of("train.batch_size=32", "train.accumulation=2", "optimizer.lr=1e-3", "train.epochs=2")
+    rows = dict(describe(plan, {"data": "d", "model": "m", "hardware": "h"}))
+    assert rows["batch"] == "32 × 2 = 64 per update"
+    assert rows["learning rate"].startswith("0.002 (× 2 for the batch)")
+    assert rows["updates"] == "16 an epoch, 32 in 2 epochs at most"
