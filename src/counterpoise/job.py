@@ -50,13 +50,23 @@ class Job:
     fingerprint: str
     folder: RunFolder
     console: Console
+    tracker: Tracker
 
     @property
     def seed(self) -> int:
         """The run's seed."""
         return self.experiment.plain.seed
 
-    def train(self, loss: Loss, objective: Objective, cache: Cache) -> dict[str, Any]:
+    def build(self, loss: Loss, objective: Objective) -> Trainer:
+        """Model, optimizer, schedule and trainer; writes nothing.
+
+        Raises:
+            UserError: for whatever the model or the optimizer cannot take.
+        """
+        seed_everything(self.seed)
+        return self._trainer(self.experiment["model"].build(self._context()), loss, objective)
+
+    def train(self, trainer: Trainer, cache: Cache) -> dict[str, Any]:
         """Train to the end, measure the best checkpoint, leave ``result.json``.
 
         Raises:
@@ -64,30 +74,26 @@ class Job:
         """
         started = time.monotonic()
         self.folder.keep(self.encoded.artefacts)
-        seed_everything(self.seed)
-        model: Model = self.experiment["model"].build(self._context())
-        tracker: Tracker = self.experiment["tracker"].build(self.folder.path)
-        trainer = self._trainer(model, loss, objective, tracker)
         history = trainer.fit(self._loader(), self.encoded.splits["valid"])
         measured = self._measure(trainer, history)
         result = make_result(
             self.dataset,
             history,
-            objective,
+            trainer.objective,
             cache,
             data_fingerprint=self.fingerprint,
-            model=type(model).__name__,
+            model=type(trainer.module).__name__,
             seed=self.seed,
             updates=trainer.position.update,
             skipped_updates=trainer.position.skipped,
-            trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+            trainable_parameters=sum(p.numel() for p in trainer.module.parameters() if p.requires_grad),
             valid=measured["valid"],
             test=measured.get("test"),
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
         )
         write_json(self.folder.result, result)
-        tracker.on_result(result)
+        self.tracker.on_result(result)
         return result
 
     def _context(self) -> ModelContext:
@@ -106,7 +112,7 @@ class Job:
             bucket=self.experiment.plain.train.bucket,
         )
 
-    def _trainer(self, model: Model, loss: Loss, objective: Objective, tracker: Tracker) -> Trainer:
+    def _trainer(self, model: Model, loss: Loss, objective: Objective) -> Trainer:
         train = self.experiment.plain.train
         optimizer = self.experiment["optimizer"].build(model, self.plan.lr)
         horizon = Horizon(self.plan.total_updates, self.plan.warmup_ratio, objective.maximise)
@@ -128,7 +134,7 @@ class Job:
             observers=[
                 FileRecorder(self.folder),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
-                tracker,
+                self.tracker,
             ],
             judges=[
                 EarlyStopping(self.experiment.judges["early_stopping"], objective),

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from counterpoise.balance import check_stacked
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint
@@ -74,26 +76,30 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     run_folder = RunFolder(folder)
     with run_folder.held():
         fingerprint = dataset_fingerprint(dataset)
-        run_folder.claim(config, _metadata(plan, fingerprint, dataset, invocation, said), invocation.hydra_files)
+        metadata = _metadata(plan, fingerprint, dataset, invocation, said)
+        run_folder.check(config, metadata)
         if run_folder.result.exists():
             console.print("This run has finished already.")
             result = dict(read_json(run_folder.result))
         else:
+            cache = Cache(Path(experiment.plain.paths.cache).expanduser())
+            job = Job(
+                experiment=experiment,
+                dataset=dataset,
+                encoded=experiment["encoding"].build().encode(dataset, cache),
+                plan=plan,
+                hardware=hardware,
+                fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
+                fingerprint=fingerprint,
+                folder=run_folder,
+                console=console,
+                tracker=experiment["tracker"].build(folder),
+            )
+            trainer = job.build(loss, objective)  # what can be refused is refused before anything is written
+            run_folder.claim(config, metadata, invocation.hydra_files)
             with run_folder.recording():
                 log.info("Command: %s", " ".join(sys.argv))
-                cache = Cache(Path(experiment.plain.paths.cache).expanduser())
-                job = Job(
-                    experiment=experiment,
-                    dataset=dataset,
-                    encoded=experiment["encoding"].build().encode(dataset, cache),
-                    plan=plan,
-                    hardware=hardware,
-                    fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
-                    fingerprint=fingerprint,
-                    folder=run_folder,
-                    console=console,
-                )
-                result = job.train(loss, objective, cache)
+                result = job.train(trainer, cache)
         show_result(console, result, folder)
     return result
 
@@ -136,5 +142,11 @@ def _metadata(plan: Plan, fingerprint: str, dataset: Dataset, invocation: Invoca
         "hardware": hardware,
         "data_notes": dataset.notes,
         "classes": dataset.classes,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "machine": machine(),
     }
+
+
+def machine() -> dict[str, Any]:
+    """What a run's bits depend on beside its config and data."""
+    versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    return {"processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(), **versions}

@@ -17,9 +17,9 @@ from counterpoise.data.encode.base import Encoded
 from counterpoise.data.encode.tokens import Tokens, TokensConfig
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
+from counterpoise.hub import only_local
 from counterpoise.models.base import ModelContext
 from counterpoise.models.transformer import Transformer, TransformerConfig
-from counterpoise.pretrained import only_local
 
 WORDS = ["int", "char", "return", "free", "(", ")", ";", "x", "y", "0"]
 SIZE: dict[str, Any] = {
@@ -140,7 +140,7 @@ def test_an_unknown_name_is_refused_quickly(offline: bool, monkeypatch: pytest.M
         # No network, and nobody said so: asked once, not for most of a minute.
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.setattr("socket.create_connection", lambda *a, **k: (_ for _ in ()).throw(OSError("unreachable")))
-        monkeypatch.setattr("counterpoise.pretrained.getproxies", dict)
+        monkeypatch.setattr("counterpoise.hub.getproxies", dict)
     started = time.monotonic()
     with pytest.raises(UserError, match="nobody/nothing") as caught:
         build(Path("nobody/nothing"), {"vocab_size": 9, "pad_id": 0, "max_length": 9})
@@ -152,12 +152,12 @@ def test_who_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     class Socket:
         def close(self) -> None: ...
 
-    monkeypatch.setattr("counterpoise.pretrained.getproxies", dict)
+    monkeypatch.setattr("counterpoise.hub.getproxies", dict)
     monkeypatch.setattr("socket.create_connection", lambda *a, **k: Socket())
     assert only_local()  # the tests' own HF_HUB_OFFLINE
     monkeypatch.delenv("HF_HUB_OFFLINE")
     assert not only_local()
     monkeypatch.setattr("socket.create_connection", lambda *a, **k: (_ for _ in ()).throw(TimeoutError()))
     assert only_local()
-    monkeypatch.setattr("counterpoise.pretrained.getproxies", lambda: {"https": "http://proxy:3128"})
+    monkeypatch.setattr("counterpoise.hub.getproxies", lambda: {"https": "http://proxy:3128"})
     assert not only_local()

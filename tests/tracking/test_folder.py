@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def refusal(folder: RunFolder, config: Any = CONFIG, facts: Any = FACTS) -> list[str]:
     with pytest.raises(UserError) as caught:
-        folder.claim(config, facts, HYDRA)
+        folder.check(config, facts)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -74,7 +74,7 @@ def test_other_data_or_another_plan_is_refused(folder: RunFolder) -> None:
 def test_what_changes_no_result_may_differ(folder: RunFolder) -> None:
     train = {"epochs": 3, "checkpoint_seconds": 1.0, "checkpoint_updates": 5}
     free = {"tracker": {"_target_": "y"}, "paths": {"cache": "z"}, "hardware": {"workers": 3}, "resume": "r"}
-    folder.claim({**CONFIG, "train": train, **free}, {**FACTS, "hardware": "there"}, {})
+    folder.check({**CONFIG, "train": train, **free}, {**FACTS, "hardware": "there"})
 
 
 def test_a_key_that_only_begins_like_a_free_one_is_not_free() -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.hub import only_local
 from counterpoise.models.base import Model, ModelContext, ModelOutput, output_layer, padding_mask
 from counterpoise.models.encoder import Encoder, EncoderSize
-from counterpoise.pretrained import only_local
 
 log = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from counterpoise.jsonio import read_json, to_plain, write_atomically, write_jso
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
 
@@ -82,7 +83,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
+            lock = FileLock(self.path / LOCK)
             lock.acquire(timeout=0)
         except Timeout as error:
             raise fail(
@@ -99,6 +100,8 @@ class RunFolder:
         try:
             yield
         finally:
+            if [path.name for path in self.path.iterdir()] == [LOCK]:
+                (self.path / LOCK).unlink()  # nothing was written: leave nothing behind
             lock.release()
 
     @contextmanager
@@ -126,24 +129,31 @@ class RunFolder:
             write_atomically(self.path / name, partial(_write, content))
 
     def claim(self, config: Mapping[str, Any], facts: Mapping[str, Any], hydra: Mapping[str, Any]) -> None:
-        """Make the folder this run's: write its metadata, or make sure that they are the same.
+        """Make the folder this run's by writing its metadata, unless it is that already.
 
         Args:
             config: the resolved config.
-            facts: what must be the same for a resumed run beside the config: plan, fingerprint of the data.
+            facts: what else a resumed run is held against, see :meth:`check`.
             hydra: files for ``.hydra``, by name.
-
-        Raises:
-            UserError: if the folder holds a run with another config, plan or data; it names each difference.
         """
         if self.metadata.exists():
-            self._compare(config, facts)
             return
         for name, content in hydra.items():
             write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
         write_json(self.metadata, {"format": FORMAT, "config": config, **facts})
 
-    def _compare(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def check(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """Make sure that the folder is free, or holds this very run.
+
+        Args:
+            config: the resolved config.
+            facts: ``plan`` and ``data_fingerprint`` must be the same; another ``machine`` is warned about.
+
+        Raises:
+            UserError: if the folder holds a run with another config, plan or data; it names each difference.
+        """
+        if not self.metadata.exists():
+            return
         try:
             before = dict(read_json(self.metadata))
         except (OSError, ValueError, TypeError) as error:
@@ -154,6 +164,13 @@ class RunFolder:
         problems = differences(before.get("config"), to_plain(config))
         for name in ("format", "plan", "data_fingerprint"):
             problems += differences(before.get(name), now.get(name), name)
+        changed = differences(before.get("machine"), now.get("machine"), "machine")
+        if changed and not self.result.exists():
+            # Another number of threads, say, adds in another order: the run goes on, but not to the same bits.
+            listed = " ".join(str(problem) for problem in changed)
+            log.warning(
+                "%s was begun on another machine or version; it may not end in the same bits. %s", self.path, listed
+            )
         if problems:
             remedy = Problem(
                 str(self.path),

@@ -23,8 +23,8 @@ from counterpoise.data.encode.base import Batch, Encoded, Encoding
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
+from counterpoise.hub import only_local
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.pretrained import only_local
 
 log = logging.getLogger(__name__)
 

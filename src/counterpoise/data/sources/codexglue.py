@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import huggingface_hub.constants
+
 from counterpoise.data.records import Dataset
 from counterpoise.data.sources.base import Source, SourceConfig
 from counterpoise.data.sources.labels import zero_or_one
@@ -21,6 +23,7 @@ from counterpoise.data.sources.reading import (
 )
 from counterpoise.data.sources.sheet import Sheet
 from counterpoise.errors import Problem, fail, missing_extra
+from counterpoise.hub import only_local
 
 _HUB_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 _LOCAL = "Or put train.jsonl, valid.jsonl and perhaps test.jsonl into a folder and set data.path to it."
@@ -84,6 +87,8 @@ class CodeXGlue(Source):
 
 
 def _from_hub(name: str, wanted: list[str]) -> dict[str, Sheet]:
+    if only_local():
+        huggingface_hub.constants.HF_HUB_OFFLINE = True  # its client would try again for half a minute
     try:
         import datasets
     except ImportError:
