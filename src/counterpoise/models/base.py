@@ -53,7 +53,7 @@ class Model(nn.Module):
 def output_layer(width: int, context: ModelContext) -> nn.Linear:
     """The last linear layer, its bias at the log prior ``log π_c`` so that training starts from the class shares."""
     layer = nn.Linear(width, context.n_classes)
-    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.normal_(layer.weight, std=0.002)  # small beside the bias, whatever the features' scale
     with torch.no_grad():
         layer.bias.copy_(torch.tensor(context.class_shares).log())
     return layer

@@ -41,6 +41,9 @@ class TensorBoard(Tracker):
     def on_start(self, plan: Mapping[str, Any]) -> None:
         """Open the files; on resume, hide what was written behind the checkpoint."""
         self._writer = self._make(str(self.folder / self.config.folder), purge_step=plan["position"]["update"] + 1)
+        if plan["history"] and plan["position"]["consumed"] == 0:
+            # Killed between the checkpoint and these points, an epoch would be missing; told twice, it is the same.
+            self.on_epoch(EpochEvent(**plan["history"][-1]))
 
     def on_update(self, event: UpdateEvent) -> None:
         """Figures of a logged update."""
