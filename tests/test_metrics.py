@@ -286,9 +286,11 @@ def test_a_metric_that_the_data_does_not_define_is_named() -> None:
 
 def test_objective_lists_all_problems() -> None:
     with pytest.raises(UserError) as caught:
-        objective(metric="custom", weights={"acuracy": 0.3, "macro_f1": math.inf})
-    assert [p.where for p in caught.value.problems] == ["objective.weights.acuracy", "objective.weights.macro_f1"]
+        objective(metric="custom", weights={"acuracy": 0.3, "makro_f1": 0.7})
+    assert [p.where for p in caught.value.problems] == ["objective.weights.acuracy", "objective.weights.makro_f1"]
     assert "'accuracy'" in str(caught.value)
+    with pytest.raises(UserError, match="finite"):
+        objective(metric="custom", weights={"macro_f1": math.inf})
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ CPU = Device("cpu", "this machine's processor", 0.0)
 A100 = Device("cuda", "NVIDIA A100-SXM4-80GB", 80.0)
 
 
+T4 = Device("cuda", "Tesla T4", 15.8)
+
+
+@pytest.fixture
+def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU without bf16."""
+    monkeypatch.setattr("counterpoise.plan.best_precision", lambda device: "fp16" if device == "cuda" else "fp32")
+
+
 def experiment(*overrides: str) -> Experiment:
     resolvers.register()
     with initialize_config_dir(str(CONF)):
@@ -77,6 +86,49 @@ def test_a_profile_without_its_hardware_runs_on_what_is_there_at_its_sizes() -> 
     assert settled.batch_size == PROFILES["a100"].batch_size
     assert settled.precision in ("fp32", "bf16")
     assert "no a100 here" in said
+
+
+@pytest.mark.usefixtures("fp16")
+def test_a_profile_on_another_gpu_keeps_its_sizes_and_says_so() -> None:
+    settled, said = settle_hardware(PROFILES["a100"], T4, PROFILES)
+    assert said == "no a100 here: Tesla T4 runs it, at the sizes of profile a100"
+    assert (settled.device, settled.precision) == ("cuda", "fp16")
+    assert settled.batch_size == PROFILES["a100"].batch_size
+    settled, _ = settle_hardware(replace(PROFILES["a100"], precision="fp32", workers=7), T4, PROFILES)
+    assert (settled.precision, settled.workers) == ("fp32", 7)
+    with pytest.raises(UserError, match=r"hardware\.require: this machine has no a100, but Tesla T4"):
+        settle_hardware(replace(PROFILES["a100"], require=True), T4, PROFILES)
+
+
+@pytest.mark.usefixtures("fp16")
+@pytest.mark.parametrize(
+    ("name", "memory", "profile"),
+    [("NVIDIA GeForce RTX 2080 Ti", 11.5, "rtx3080"), ("NVIDIA RTX 2070", 8.4, "rtx3080")],
+)
+def test_a_gpu_without_a_profile_lends_sizes_alone(name: str, memory: float, profile: str) -> None:
+    device = Device("cuda", name, memory)
+    settled, said = settle_hardware(HardwareConfig(), device, PROFILES)
+    assert said == f"{name}, at the sizes of profile {profile}"
+    assert (settled.device, settled.precision) == ("cuda", "fp16")
+    assert settled.batch_size == PROFILES[profile].batch_size
+    assert settle_hardware(HardwareConfig(precision="fp32"), device, PROFILES)[0].precision == "fp32"
+
+
+def test_auto_stays_on_the_device_that_is_there_unless_another_was_given() -> None:
+    settled, said = settle_hardware(HardwareConfig(), Device("mps", "Apple GPU", 0.0), PROFILES)
+    assert (settled.device, settled.batch_size) == ("mps", PROFILES["cpu"].batch_size)
+    assert said.startswith("Apple GPU")
+    settled, said = settle_hardware(HardwareConfig(device="cpu"), A100, PROFILES)
+    assert (settled.device, settled.profile) == ("cpu", "cpu")
+    assert said == "this machine's processor, profile cpu"
+
+
+def test_a_profiles_sizes_on_the_processor_as_asked() -> None:
+    settled, said = settle_hardware(replace(PROFILES["a100"], device="cpu"), A100, PROFILES)
+    assert (settled.device, settled.workers) == ("cpu", 0)
+    assert said == "this machine's processor, at the sizes of profile a100"
+    with pytest.raises(UserError, match=r"hardware\.device: this machine has no cuda"):
+        settle_hardware(HardwareConfig(device="cuda"), CPU, PROFILES)
 
 
 def test_required_hardware_that_is_not_there_is_the_users_mistake() -> None:

@@ -20,7 +20,7 @@ def test_against_counting(samples: int, micro: int, accumulation: int, processes
     assert effective_batch(micro, accumulation, processes) == micro * accumulation * processes
 
 
-# SPEC A5: 684 batches, accumulation 2, 342 updates an epoch; 21,854 samples in batches of 32 are 683 and a part.
+# 684 batches, accumulation 2, 342 updates an epoch; 21,854 samples in batches of 32 are 683 and a part.
 def test_published_numbers() -> None:
     assert updates_per_epoch(21_854, 32, 1) == 683
     assert updates_per_epoch(684, 1, 2) == 342

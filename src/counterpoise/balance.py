@@ -42,9 +42,12 @@ class BalanceConfig:
     """Permit several corrections at once; there is still a warning."""
 
     def problems(self) -> Iterator[Problem]:
-        """Weights by hand must be finite."""
+        """Weights by hand must be finite; a beta that nothing reads was meant for something else."""
         if not isinstance(self.class_weights, str) and not all(map(math.isfinite, self.class_weights)):
             yield Problem("class_weights", f"must be finite, but is {list(self.class_weights)}.")
+        if self.class_weights != "effective_number" and self.beta != BalanceConfig.beta:
+            message = "has no effect without class_weights=effective_number."
+            yield Problem("beta", message, "Use balance=effective_number, or drop it.")
 
     @property
     def reweights(self) -> bool:

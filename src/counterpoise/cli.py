@@ -12,11 +12,10 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -25,6 +24,7 @@ from counterpoise.config.arguments import is_multirun, parse_options, prepare
 from counterpoise.config.refusal import explain
 from counterpoise.errors import TrainingAbortedError, UserError, fail
 from counterpoise.jsonio import write_json
+from counterpoise.sweeps.multirun import Multirun, Refused
 
 resolvers.register()  # at import: the workers of a multirun import this module too
 
@@ -32,19 +32,6 @@ EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 TRUSTED = ("hydra.*", "hydra_plugins.*", "optuna.*", "logging.*", "counterpoise.*")
 """What Hydra itself may construct: sweepers, launchers, callbacks, samplers."""
-
-
-class SweepFolder(Callback):
-    """Remembers where a multirun writes: Hydra tells nobody else."""
-
-    path: ClassVar[Path | None] = None
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra is about to start the jobs."""
-        SweepFolder.path = Path(config.hydra.sweep.dir)
-
-
-WITH_SWEEP_FOLDER = f"+hydra.callbacks.sweep_folder._target_={__name__}.{SweepFolder.__name__}"
 
 
 def train(conf: Path) -> int:
@@ -62,16 +49,20 @@ def train(conf: Path) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever a user typed can be shown
-    SweepFolder.path = None
-    code = EXIT_OK
+    Multirun.current = None
+    code = _attempt(lambda: _train(sys.argv[1:], conf))
+    return max(code, _attempt(_summarise))
+
+
+def _attempt(action: Callable[[], int]) -> int:
+    """The exit code of an action, whatever happens in it."""
     try:
-        _train(sys.argv[1:], conf)
+        return action()
     except BaseException as error:
-        code = report(error)
-    return max(code, EXIT_FAULT if _summarise() else EXIT_OK)
+        return report(error)
 
 
-def _train(arguments: list[str], conf: Path) -> None:
+def _train(arguments: list[str], conf: Path) -> int:
     arguments = prepare(arguments)
     options = parse_options(arguments)
     caught: list[Exception] = []
@@ -83,11 +74,12 @@ def _train(arguments: list[str], conf: Path) -> None:
             caught.append(error)
 
     if is_multirun(options):
-        _call_hydra(sweep_job, [*arguments, WITH_SWEEP_FOLDER], options.overrides, conf)
+        _call_hydra(sweep_job, [*arguments, Multirun.OVERRIDE], options.overrides, conf)
     else:
         _call_hydra(single_job, arguments, options.overrides, conf)
     if caught:
         raise caught[0]
+    return EXIT_OK
 
 
 def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrides: list[str], conf: Path) -> None:
@@ -95,8 +87,10 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrid
     sys.argv[1:] = arguments
     try:
         hydra.main(config_path=str(conf.resolve()), config_name="config", execution_whitelist=TRUSTED)(task)()
+    except Refused as refused:
+        raise refused.error from None
     except Exception as error:  # never a job's own: those are caught in ``task``
-        if SweepFolder.path is not None and "No trials are completed yet" in str(error):
+        if Multirun.current is not None and "No trials are completed yet" in str(error):
             raise fail(
                 "sweep", "no trial finished, so there is no best configuration.", "See the failures above."
             ) from error
@@ -140,21 +134,21 @@ def _for_sweeper(objective: Mapping[str, Any]) -> float:
     return float(objective["score"]) * (1 if objective["maximise"] else -1)
 
 
-def sweep_job(config: DictConfig) -> float:
+def sweep_job(config: DictConfig) -> float | None:
     """One job of a multirun: a failure is recorded in its folder and the other jobs go on.
 
     Returns:
-        the objective's score; NaN for a job that failed, which sweepers take for a failed trial.
+        the objective's score; NaN for a job that failed, which sweepers take for a failed trial; ``None`` for a dry
+        run.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     print(f"\nJob {folder.name}", flush=True)
     (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     try:
-        score = train_job(config)
+        return train_job(config)
     except Exception as error:
         _record_failure(folder, error)
         return float("nan")
-    return float("nan") if score is None else score
 
 
 def _show_warnings() -> None:
@@ -228,14 +222,16 @@ def _remove_if_empty(folder: Path, start: Path) -> None:
         return
 
 
-def _summarise() -> bool:
-    """After a multirun, show all its jobs; returns whether one of them did not finish."""
-    if SweepFolder.path is None:
-        return False
-    left = list(SweepFolder.path.iterdir()) if SweepFolder.path.is_dir() else []
+def _summarise() -> int:
+    """After a multirun, show its jobs; returns the exit code that they deserve."""
+    multirun = Multirun.current
+    if multirun is None:
+        return EXIT_OK
+    jobs = multirun.jobs()
+    left = list(multirun.path.iterdir()) if multirun.path.is_dir() else []
     if [path.name for path in left] == ["multirun.yaml"]:  # no job left anything: a dry run, or a refused one
         left[0].unlink()
-        _remove_if_empty(SweepFolder.path.absolute(), Path.cwd())
+        _remove_if_empty(multirun.path.absolute(), Path.cwd())
     from counterpoise.sweeps.summary import summarise
 
-    return summarise(SweepFolder.path)
+    return EXIT_FAULT if summarise(multirun.path, jobs) else EXIT_OK

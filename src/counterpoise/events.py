@@ -89,6 +89,9 @@ class EpochEvent:
     """Wall time of this epoch, evaluation included. Differs from run to run; nothing decides by it."""
     component_grad_norms: Mapping[str, float] = field(default_factory=dict)
     """Gradient norm per model component at the epoch's last logged update."""
+    stepped: int = 1
+    """Updates of this epoch that the gradient scaler did not skip. Without any, ``train_loss`` and ``grad_norm`` are
+    NaN though nothing is wrong."""
 
 
 class Observer(Protocol):

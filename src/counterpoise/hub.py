@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 _SECONDS = 3.0
 
 
-def only_local() -> bool:
+def only_local(name: str | None = None) -> bool:
     """Whether to look only at what is on this machine: asked for by ``HF_HUB_OFFLINE``, or the hub is out of reach.
 
-    The hub's own client tries again for most of a minute where there is no network.
+    The hub's own client tries again for most of a minute where there is no network. Nobody is asked where ``name`` is a
+    local folder.
     """
+    if name is not None and Path(name).expanduser().is_dir():
+        return True
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return True
     hub = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
@@ -25,3 +33,21 @@ def only_local() -> bool:
     except OSError:
         return True
     return False
+
+
+@contextmanager
+def as_reachable() -> Iterator[None]:
+    """Within it the hub's clients do not even try where :func:`only_local` says so; afterwards they are as before."""
+    import huggingface_hub.constants
+
+    # The second keeps a copy of the first's.
+    clients: list[Any] = [huggingface_hub.constants, sys.modules.get("datasets.config")]
+    switches = [(client, client.HF_HUB_OFFLINE) for client in clients if client is not None]
+    offline = only_local()
+    try:
+        for client, before in switches:
+            client.HF_HUB_OFFLINE = before or offline
+        yield
+    finally:
+        for client, before in switches:
+            client.HF_HUB_OFFLINE = before

@@ -1,4 +1,4 @@
-"""JSON that never fails on what training produces, and files that are never half-written (SPEC D5)."""
+"""JSON that never fails on what training produces, and files that are never half-written."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ class ObjectiveConfig:
     a metric that is better when small counts negatively."""
 
     def problems(self) -> Iterator[Problem]:
-        """Unknown names, and weights that are missing, idle or infinite."""
+        """Unknown names, and weights that are missing or idle."""
         names = [*METRICS, "custom"]
         if self.metric not in names:
             yield Problem("metric", f"unknown metric {self.metric!r}.", nearest(self.metric, names))
@@ -237,11 +237,9 @@ class ObjectiveConfig:
             yield Problem("weights", "must not be empty with metric=custom.", "Example: {accuracy: 0.3, f1: 0.7}.")
         if self.metric in METRICS and self.weights:
             yield Problem("weights", f"have no effect with metric={self.metric}.", "Use metric=custom, or drop them.")
-        for name, weight in self.weights.items():
+        for name in self.weights:
             if name not in METRICS:
                 yield Problem(f"weights.{name}", "unknown metric.", nearest(name, METRICS))
-            elif not math.isfinite(weight):
-                yield Problem(f"weights.{name}", f"must be finite, but is {weight}.")
 
 
 class Objective:

@@ -13,7 +13,7 @@ import torch
 from omegaconf import OmegaConf
 
 from counterpoise.config.experiment import Experiment
-from counterpoise.config.hardware import Device, HardwareConfig, closest_profile, matches_machine
+from counterpoise.config.hardware import PROCESSOR, Device, HardwareConfig, closest_profile, matches_machine
 from counterpoise.config.schema import parse
 from counterpoise.engine.precision import DeviceName, PrecisionName, best_device, best_precision
 from counterpoise.errors import fail
@@ -91,7 +91,7 @@ def detect() -> Device:
     if kind == "cuda":
         properties = torch.cuda.get_device_properties(0)
         return Device("cuda", properties.name, properties.total_memory / 1e9)
-    return Device(kind, {"cpu": "this machine's processor", "mps": "Apple GPU"}[kind], 0.0)
+    return PROCESSOR if kind == "cpu" else Device(kind, "Apple GPU", 0.0)
 
 
 def read_profiles(folder: Path) -> dict[str, HardwareConfig]:
@@ -108,7 +108,8 @@ def settle_hardware(
     """The hardware configuration with no choice left open, and one sentence on what it came to.
 
     ``auto`` takes the closest profile, keeping every value that was given. A profile whose hardware is not there runs
-    on what is there, at the profile's sizes; so does its precision, unless it was asked for by itself.
+    on what is there, at the profile's sizes; device, precision and workers are then the machine's, unless they were
+    asked for by themselves.
 
     Raises:
         UserError: if ``hardware.require`` is set and the machine has something else, or a device is asked for by name
@@ -120,21 +121,23 @@ def settle_hardware(
         )
     own = profiles.get(asked.profile, asked)
     given = {name: value for name, value in vars(asked).items() if value != getattr(own, name)}
-    if "device" in given and asked.device not in ("cpu", device.kind):
+    if "device" in given and asked.device not in (None, "cpu", device.kind):
         raise fail("hardware.device", f"this machine has no {asked.device}, but {device.name}.", "Drop it to run here.")
+    used = PROCESSOR if asked.device == "cpu" else device
     if asked.profile == "auto":
-        settled = dataclasses.replace(profiles[closest_profile(device, profiles)], **given)
-        said = f"{device.name}, profile {settled.profile}"
+        settled = dataclasses.replace(profiles[closest_profile(used, profiles)], **given)
+        there = matches_machine(settled, used)
+        said = f"{used.name}, {'profile' if there else 'at the sizes of profile'} {settled.profile}"
     else:
-        settled, said = asked, f"profile {asked.profile}"
-    wanted = settled.device or device.kind
-    there = wanted if wanted in ("cpu", device.kind) else device.kind
-    if there != wanted:
-        said = f"no {asked.profile} here: {device.name} runs it, at the profile's sizes"
+        settled, there = asked, matches_machine(asked, used)
+        instead = used.name if used != device else f"no {asked.profile} here: {used.name} runs it"
+        said = f"profile {asked.profile}" if there else f"{instead}, at the sizes of profile {asked.profile}"
+    if not there:
         settled = dataclasses.replace(settled, precision=given.get("precision"), workers=given.get("workers"))
-    precision = settled.precision or best_precision(there)
-    workers = settled.workers if settled.workers is not None else (2 if there == "cuda" else 0)
-    return dataclasses.replace(settled, device=cast(DeviceName, there), precision=precision, workers=workers), said
+    precision = settled.precision or best_precision(used.kind)
+    workers = settled.workers if settled.workers is not None else (2 if used.kind == "cuda" else 0)
+    kind = cast(DeviceName, used.kind)
+    return dataclasses.replace(settled, device=kind, precision=precision, workers=workers), said
 
 
 def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:

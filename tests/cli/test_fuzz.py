@@ -99,16 +99,21 @@ STRANGE = (
         "ÿ=1",
     ),
 )
-GROUPS = ("encoding", "loss", "balance", "optimizer", "scheduler", "hardware", "guard", "tracker", "model")
+GROUPS = (
+    *("encoding", "loss", "balance", "optimizer", "scheduler", "hardware", "guard", "tracker", "model"),
+    *("experiment", "sweep"),
+)
+GENERATED = 0.3
+"""Share of the cases that are drawn over the keys of ``data=demo_code``; the others read a table."""
 
 
 @cache
-def keys() -> tuple[str, ...]:
-    """Every dotted key of the default config, containers included, but for the one that makes this harmless."""
+def keys(data: str) -> tuple[str, ...]:
+    """Every dotted key of the config, containers included, but for those that make this harmless and short."""
     resolvers.register()
     with initialize_config_dir(str(CONF)):
-        config = OmegaConf.to_container(compose("config", overrides=["data=table"]), resolve=False)
-    return tuple(key for key in _walk(config, "") if key != "dry_run")
+        config = OmegaConf.to_container(compose("config", overrides=[f"data={data}"]), resolve=False)
+    return tuple(key for key in _walk(config, "") if key not in ("dry_run", "data.size"))
 
 
 def _walk(node: object, where: str) -> Iterator[str]:
@@ -119,12 +124,14 @@ def _walk(node: object, where: str) -> Iterator[str]:
 
 
 def overrides(case: int) -> list[str]:
-    """One to four overrides, the same for a case's number whenever it is drawn."""
+    """Data and one to four overrides, the same for a case's number whenever it is drawn."""
     rng = random.Random(case)
-    return [_override(rng) for _ in range(rng.choice((1, 1, 2, 3, 4)))]
+    data = "demo_code" if rng.random() < GENERATED else "table"
+    where = f"data.size={rng.randrange(60, 301)}" if data == "demo_code" else "data.path=tiny.csv"
+    return [f"data={data}", where, *(_override(rng, keys(data)) for _ in range(rng.choice((1, 1, 2, 3, 4))))]
 
 
-def _override(rng: random.Random) -> str:
+def _override(rng: random.Random, known: tuple[str, ...]) -> str:
     kind = rng.random()
     if kind < 0.15:
         return rng.choice(STRANGE)
@@ -132,7 +139,7 @@ def _override(rng: random.Random) -> str:
         group = rng.choice(GROUPS)
         options = [path.stem for path in sorted((CONF / group).glob("*.yaml"))]
         return f"{group}={rng.choice([*options, rng.choice(VALUES)])}"
-    key = rng.choice(keys())
+    key = rng.choice(known)
     if kind < 0.45:
         place = rng.randrange(len(key))
         key = key[:place] + rng.choice(("", "x", ".", "_")) + key[place + 1 :]
@@ -146,7 +153,7 @@ def test_any_override_ends_in_a_plan_or_in_a_list_of_problems(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for case in range(first, first + PER_TEST):
         given = overrides(case)
-        answer = train("data=table", "data.path=tiny.csv", *given, "dry_run=true", folder=fresh)
+        answer = train(*given, "dry_run=true", folder=fresh)
         shown = f"case {case}: {given}\n{answer.out}\n{answer.err}"
         assert answer.code in (EXIT_OK, EXIT_USER), shown
         assert "Traceback" not in answer.err, shown

@@ -113,6 +113,31 @@ def test_the_commands_of_the_other_pages_compose(clone: Path, monkeypatch: pytes
         assert run(command, monkeypatch, "dry_run=true") == 0, command
 
 
+def transcripts() -> list[tuple[str, list[str]]]:
+    """Every ``$ python src/train.py ...`` that a page shows, with the lines that it answers."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    shown = [
+        re.findall(r"```\n\$ (python src/train.py.*?)\n(.*?)```", page.read_text(), flags=re.DOTALL) for page in pages
+    ]
+    return [(command, answer.splitlines()) for found in shown for command, answer in found]
+
+
+@pytest.mark.parametrize(("command", "expected"), transcripts(), ids=lambda value: str(value)[20:60])
+def test_a_command_answers_what_the_page_shows(
+    clone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    expected: list[str],
+) -> None:
+    lines = (clone / "posts.jsonl").read_text().splitlines()
+    lines[16], lines[39] = '{"text": "int f(void);" "label": 1}', '{"text": "", "label": 1}'
+    (clone / "posts.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(sys, "argv", shlex.split(command)[1:])
+    assert cli.train(Path("conf")) != 0
+    assert capsys.readouterr().err.splitlines() == expected
+
+
 def test_make_runs_what_the_readme_says() -> None:
     first = blocks(README, "bash")[0]
     assert [line.split("#")[0].strip() for line in first.splitlines()] == ["make train", "make test"]

@@ -111,6 +111,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(train: Callable[..., Answer
         (["++resume=x"], ["resume: belongs on the command line. Write resume=FOLDER."]),
         (["="], ["=: has no key. Overrides are of the form key=value."]),
         (["--resolve"], ["config: The --resolve flag can only be used in conjunction with --cfg or --help"]),
+        (["balance=manual"], None),
         (["-m", "modle=a,b"], ["modle: unknown key. Did you mean 'model'?"]),
         (["data.path=nothing.csv", "dry_run=true"], None),
         (["hardware=a100", "hardware.require=true", "dry_run=true"], None),
@@ -198,6 +199,21 @@ def test_repeating_a_multirun_runs_nothing_again_and_more_seeds_only_those(
     assert len(list(sweep.glob("*/result.json"))) == 3
 
 
+def test_the_jobs_of_a_command_alone_decide_its_end(train: Callable[..., Answer], fresh: Path) -> None:
+    assert train("-m", *SMALL, "seed=1,abc", folder=fresh).code == EXIT_FAULT
+    (sweep,) = (fresh / "multirun").iterdir()
+    answer = train("-m", *SMALL, "seed=1,2", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert "Jobs of earlier commands in this folder, not counted here: 1" in answer.out
+    summary = read_json(sweep / "summary.json")
+    assert [Path(job["folder"]).name for job in summary["jobs"]] == ["seed_1", "seed_2"]
+    assert summary["mean"]["all jobs"]["accuracy"]["n"] == 2
+    assert not list(sweep.glob(".jobs*"))
+    again = train("-m", *SMALL, "seed=1,abc", folder=fresh)
+    assert again.code == EXIT_FAULT
+    assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
+
+
 def test_a_preset_of_seeds(train: Callable[..., Answer], fresh: Path) -> None:
     answer = train("-m", *SMALL, "sweep=three_seeds", folder=fresh)
     assert answer.code == EXIT_OK, answer
@@ -225,11 +241,39 @@ def test_optuna_shows_and_saves_the_best_configuration(train: Callable[..., Answ
     assert f"Best: {best['best_value']}" in answer.out
 
 
+def test_the_best_of_a_search_is_shown_as_it_was_scored(train: Callable[..., Answer], fresh: Path) -> None:
+    search = ["sweep=optuna", "hydra.sweeper.n_trials=2", "objective.metric=log_loss"]
+    answer = train("-m", *SMALL, *search, folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    (sweep,) = (fresh / "multirun").iterdir()
+    summary = read_json(sweep / "summary.json")
+    assert summary["best"]["best_value"] == min(job["score"] for job in summary["jobs"]) > 0
+    assert f"Best: {summary['best']['best_value']}" in answer.out
+
+
+def test_a_search_has_no_dry_run(train: Callable[..., Answer], fresh: Path) -> None:
+    answer = train("-m", *SMALL, "sweep=optuna", "dry_run=true", folder=fresh)
+    assert answer.code == EXIT_USER
+    assert answer.problems == ["dry_run: a search needs the scores of its trials. Leave out sweep=... to see the plan."]
+    assert answer.out == ""
+    assert untouched(fresh)
+
+
+def test_a_summary_that_cannot_be_written_is_told_as_every_fault(train: Callable[..., Answer], fresh: Path) -> None:
+    (fresh / "s" / "summary.json").mkdir(parents=True)
+    answer = train("-m", *SMALL, "seed=1", "hydra.sweep.dir=s", folder=fresh)
+    assert answer.code == EXIT_FAULT
+    assert answer.err.count("Traceback") == 1
+
+
 def test_a_dry_multirun_leaves_nothing(train: Callable[..., Answer], fresh: Path) -> None:
     answer = train("-m", *SMALL, "seed=1,2", "dry_run=true", folder=fresh)
     assert answer.code == EXIT_OK
     assert answer.out.count("learning rate") == 2
     assert untouched(fresh)
+    assert train("-m", *SMALL, "seed=1,abc", "hydra.sweep.dir=s", folder=fresh).code == EXIT_FAULT
+    answer = train("-m", *SMALL, "seed=1", "dry_run=true", "hydra.sweep.dir=s", folder=fresh)
+    assert (answer.code, answer.err) == (EXIT_OK, ""), "jobs of an earlier command decide nothing"
 
 
 def test_jobs_in_processes_of_their_own(fresh: Path) -> None:
@@ -239,6 +283,7 @@ def test_jobs_in_processes_of_their_own(fresh: Path) -> None:
     assert "Traceback" not in answer.stderr
     (sweep,) = (fresh / "multirun").iterdir()
     assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
+    assert not list(sweep.glob(".jobs*"))
 
 
 def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: Callable[..., Answer]) -> None:

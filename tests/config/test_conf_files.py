@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from counterpoise.config import resolvers
 from counterpoise.config.experiment import JUDGES, PathsConfig, PlainSections, TrainConfig, check
-from counterpoise.config.hardware import HardwareConfig, closest_profile
+from counterpoise.config.hardware import Device, HardwareConfig, closest_profile
 from counterpoise.config.targets import BASES, resolve_target
 from counterpoise.errors import UserError
 from counterpoise.plan import detect, read_profiles
@@ -125,14 +125,49 @@ def test_a_wrong_preset_is_seen_by_the_same_check() -> None:
         check(composed("train.epochs=0"))
 
 
-def test_every_profile_is_found_by_its_gpus_name_or_by_memory() -> None:
-    from counterpoise.config.hardware import Device
-
+def test_every_profile_is_found_by_its_gpus_name() -> None:
     profiles = read_profiles(CONF / "hardware")
     for name, profile in profiles.items():
         if profile.matches:
             assert closest_profile(Device("cuda", f"NVIDIA {profile.matches}-SXM", 1.0), profiles) == name
-    assert closest_profile(Device("cuda", "NVIDIA Unheard Of", 81.0), profiles) == "h100"
-    assert closest_profile(Device("cuda", "NVIDIA Unheard Of", 1.0), profiles) == "cpu"
-    assert closest_profile(Device("mps", "Apple GPU", 0.0), profiles) == "cpu"
     assert closest_profile(detect(), profiles) in profiles
+
+
+@pytest.mark.parametrize(
+    ("name", "memory", "profile"),
+    [
+        ("NVIDIA GeForce RTX 3080 Ti", 12.5, "rtx3080"),
+        ("NVIDIA A100-PCIE-40GB", 42.3, "a100"),
+        ("NVIDIA RTX A1000 Laptop GPU", 4.3, "rtx3080"),  # no A100
+        ("NVIDIA T400 4GB", 4.1, "rtx3080"),  # no T4
+        ("NVIDIA GH200 480GB", 102.0, "h100"),  # no H200
+        ("NVIDIA Unheard Of", 81.0, "h100"),
+        ("NVIDIA Unheard Of", 1.0, "rtx3080"),
+    ],
+)
+def test_a_gpus_profile_is_named_by_whole_words_else_the_largest_that_fits(
+    name: str, memory: float, profile: str
+) -> None:
+    assert closest_profile(Device("cuda", name, memory), read_profiles(CONF / "hardware")) == profile
+
+
+@pytest.mark.parametrize("device", [Device("mps", "Apple GPU", 0.0), Device("cpu", "A100", 0.0)])
+def test_what_is_no_gpu_of_cuda_has_the_processors_sizes(device: Device) -> None:
+    assert closest_profile(device, read_profiles(CONF / "hardware")) == "cpu"
+
+
+def test_weights_by_hand_must_be_given() -> None:
+    with pytest.raises(UserError, match=r"balance\.class_weights: must be given"):
+        check(composed("balance=manual"))
+
+
+def test_a_beta_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(UserError, match=r"balance\.beta: has no effect without class_weights=effective_number"):
+        check(composed("balance=class_weights", "balance.beta=0.99"))
+    check(composed("balance=effective_number", "balance.beta=0.99"))
+
+
+@pytest.mark.parametrize("preset", ["codebert_codexglue", "textcnn_codexglue"])
+def test_a_published_recipe_has_its_batch_on_every_machine(preset: str) -> None:
+    train = composed(f"experiment={preset}", "hardware=rtx3080")["train"]
+    assert (train["batch_size"], train["accumulation"]) == (32, 1)

@@ -93,6 +93,61 @@ def test_a_users_own_module_is_admitted_by_name(user_module: Path) -> None:
     assert "tracker.prot: unknown key. Did you mean 'port'?" in refusal("tracker", "my_good.Mine", ("my_good",), prot=1)
 
 
+LACKING = """
+from dataclasses import dataclass
+import torch
+from counterpoise.data.encode.base import Encoding
+from counterpoise.data.sources.base import Source
+from counterpoise.losses import Loss
+from counterpoise.models.base import Model
+from counterpoise.optim.schedules import Schedule
+
+@dataclass(frozen=True, kw_only=True)
+class Empty:
+    lr: float = 1.0
+
+class MyModel(Model):
+    Config = Empty
+class MyEncoding(Encoding):
+    Config = Empty
+class MySource(Source):
+    Config = Empty
+    def load(self): ...
+class MySchedule(Schedule):
+    Config = Empty
+class MyOptimizer(torch.optim.SGD):
+    Config = Empty
+class MyLoss(Loss):
+    Config = Empty
+"""
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "lacks"),
+    [
+        ("model", "MyModel", ["needs a string named 'encoding'"]),
+        ("encoding", "MyEncoding", ["needs a string named 'kind'", "does not define encode()"]),
+        ("data", "MySource", ["needs a Config that inherits from SourceConfig, but Empty does not"]),
+        ("scheduler", "MySchedule", ["needs a Config that inherits from ScheduleConfig, but Empty does not"]),
+        (
+            "optimizer",
+            "MyOptimizer",
+            ["needs a field 'scaling' in its Config", "needs a field 'base_batch' in its Config"],
+        ),
+        ("loss", "MyLoss", ["does not define"]),
+    ],
+)
+def test_a_users_component_is_told_all_that_it_lacks(
+    user_module: Path, group: str, name: str, lacks: list[str]
+) -> None:
+    (user_module / "my_lacking.py").write_text(LACKING)
+    problems: list[Problem] = []
+    assert resolve_component(group, {"_target_": f"my_lacking.{name}"}, ["my_lacking"], problems) is None
+    assert [problem.where for problem in problems] == [f"{group}._target_"] * len(lacks)
+    for problem, lack in zip(problems, lacks, strict=True):
+        assert problem.message.startswith(f"{name} {lack}")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

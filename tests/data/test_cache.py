@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import time
@@ -129,12 +130,36 @@ def test_a_built_entry_needs_no_writing(tmp_path: Path, monkeypatch: pytest.Monk
     folder = cache.entry("kind", {}, build)
 
     def refuse(*args: object, **named: object) -> None:
-        raise PermissionError("read-only file system")
+        raise OSError(errno.EROFS, "read-only file system")
 
     monkeypatch.setattr("counterpoise.data.cache.FileLock", refuse)
     assert cache.entry("kind", {}, build) == folder
     with pytest.raises(UserError, match="read-only"):
         cache.entry("kind", {"other": 1}, build)
+
+
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [
+        (OSError(errno.ENOSPC, "no space left"), True),
+        (PermissionError(errno.EACCES, "denied", "{cache}/kind/a.arrow"), True),
+        (FileNotFoundError(errno.ENOENT, "no such file", "/data/train.jsonl"), False),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), False),
+        (TimeoutError("the hub does not answer"), False),
+    ],
+)
+def test_only_the_caches_own_errors_are_blamed_on_it(tmp_path: Path, error: OSError, ours: bool) -> None:
+    root = tmp_path / "cache"
+    if error.filename is not None:
+        error.filename = error.filename.format(cache=root)
+
+    def fail(folder: Path) -> None:
+        raise error
+
+    with pytest.raises(UserError if ours else type(error)) as caught:
+        Cache(root).entry("kind", {}, fail)
+    assert ("paths.cache" in str(caught.value)) == ours
+    assert not list(root.glob(".*.building"))
 
 
 # Fingerprints

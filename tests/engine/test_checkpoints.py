@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,24 @@ def test_newest_previous_and_manifest(tmp_path: Path) -> None:
     manifest = read_json(tmp_path / "last" / "manifest.json")
     assert manifest["position"] == {"update": 3}
     assert manifest["identity"] == {"data": "abc"}
+    assert manifest["versions"]["torch"] == version("torch")
     assert set(manifest["checksums"]) == {"model.safetensors", "state.pt"}
     shutil.rmtree(tmp_path / "last")  # killed between the renamings
     assert value_of(store) == 2.0
+
+
+@pytest.mark.parametrize("name", ["data_fingerprint", "model"])
+def test_anothers_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
+    identity = {"data_fingerprint": "abc", "model": "TextCNN"}
+    store = CheckpointStore(tmp_path, identity)
+    store.save_last(linear(1.0), {}, {})
+    store.save_best(linear(1.0), {})
+    assert CheckpointStore(tmp_path, identity).newest() is not None
+    assert CheckpointStore(tmp_path).best() is not None  # whoever only looks need not know
+    other = CheckpointStore(tmp_path, {**identity, name: "other"})
+    for read in (other.newest, other.best):
+        with pytest.raises(UserError, match=f"{name} is '{identity[name]}', but this run's is 'other'"):
+            read()
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,9 @@ from counterpoise.data.encode.base import Batch
 from counterpoise.engine import CheckpointStore, ForeignLoader, MeanLoss, Trainer, make_fabric, predict
 from counterpoise.engine.evaluation import SplitBatches, call
 from counterpoise.engine.loaders import as_batch
-from counterpoise.events import CONTINUE, BaseJudge, Decision, EpochEvent, UpdateEvent, Verdict, strongest
+from counterpoise.engine.precision import allow_tf32
+from counterpoise.engine.update import not_finite
+from counterpoise.events import CONTINUE, BaseJudge, BaseObserver, Decision, EpochEvent, UpdateEvent, Verdict, strongest
 from counterpoise.guards.non_finite import NonFiniteConfig, NonFiniteGuard
 from counterpoise.losses import CrossEntropy, CrossEntropyConfig, LossContext
 from counterpoise.models.base import ModelOutput
@@ -141,14 +145,88 @@ def test_an_aborted_run_keeps_its_last_good_checkpoint(
     assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
 
-def test_without_a_guard_it_goes_on_and_is_never_best(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def newest_is_finite(folder: Path) -> bool:
+    checkpoint, model = CheckpointStore(folder).newest(), ToyModel()
+    assert checkpoint is not None
+    checkpoint.load_model(model)
+    return all(bool(value.isfinite().all()) for value in model.state_dict().values())
+
+
+# The step with the NaN is left out, so the model survives it.
+def test_without_a_guard_it_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         trainer = poisoned(tmp_path, 3, log_every=10, checkpoint_updates=2, watch=False)
-    assert "no longer finite" in caplog.text
-    assert len(trainer.history.epochs) == 2
+    assert "are not finite" in caplog.text  # no checkpoint for the rest of that epoch
+    assert math.isnan(trainer.history.epochs[0]["train_loss"])
+    assert math.isfinite(trainer.history.epochs[0]["score"])
+    assert math.isfinite(trainer.history.epochs[1]["train_loss"])
+    assert newest_is_finite(tmp_path)
+
+
+class Spoiler(BaseObserver):
+    """Leaves a weight that is NaN."""
+
+    def __init__(self, model: nn.Module, at: int) -> None:
+        self.model = model
+        self.at = at
+
+    def on_update(self, event: UpdateEvent) -> None:
+        if event.update == self.at:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(float("nan"))
+
+
+# Also at the end of an epoch, where the epoch's own figures are all finite, and when somebody else stops the run.
+@pytest.mark.parametrize("at", [9, 10])
+def test_a_spoilt_model_is_never_stored(at: int, tmp_path: Path) -> None:
+    trainer = Setup(folder=tmp_path, epochs=1, checkpoint_updates=3).trainer()
+    trainer.observers.append(Spoiler(trainer.module, at))
+    trainer.fit(Setup().loader(), ToySplit(15, 1))
     assert trainer.history.best_epoch is None
-    assert math.isnan(trainer.history.epochs[0]["score"])
     assert CheckpointStore(tmp_path).best() is None
+    assert newest_is_finite(tmp_path)
+
+
+OPTIMIZERS: list[Callable[[Any], torch.optim.Optimizer]] = [
+    lambda parameters: torch.optim.AdamW(parameters, lr=0.1, fused=True),
+    lambda parameters: torch.optim.AdamW(parameters, lr=0.1),
+    lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1),
+]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gradient_that_is_not_finite_changes_nothing(precision: Any, make: Any) -> None:
+    model = PoisonedModel(at=3)
+    fabric = make_fabric("cpu", precision)
+    optimizer = make(model.parameters())
+    trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), epochs=1, fabric=fabric)
+    groups = list(Setup().loader().groups(0))
+    for group in groups[:2]:
+        trainer.updater.run(group)
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    result = trainer.updater.run(groups[2])
+    assert result.stepped
+    assert not result.figures.isfinite().all()
+    assert_same_bits(before, (model.state_dict(), optimizer.state_dict()))
+    trainer.updater.run(groups[3])
+    assert not torch.equal(before[0]["head.weight"], model.head.weight)
+
+
+# Where the norm is not on a CPU, fused optimizers get it as a tensor; their contract is the same on every device.
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.0])
+def test_a_fused_optimizer_is_told_by_a_tensor(value: float) -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer: Any = torch.optim.AdamW([parameter], lr=0.1, fused=True)
+    for gradient in (1.0, value):
+        before = copy.deepcopy(optimizer.state_dict()), parameter.detach().clone()
+        parameter.grad = torch.full((3,), gradient)
+        optimizer.found_inf = not_finite(parameter.grad.norm())
+        optimizer.step()
+    unchanged = torch.equal(before[1], parameter)
+    assert unchanged == (not math.isfinite(value))
+    if unchanged:
+        assert_same_bits(before[0], optimizer.state_dict())
 
 
 # Half precision
@@ -186,6 +264,19 @@ def test_an_overflow_skips_the_step_and_the_schedule() -> None:
     assert trainer.schedule.scheduler.last_epoch == 10 - count
     assert math.isfinite(trainer.history.epochs[0]["grad_norm"])  # an overflowing norm is in no mean
     assert math.isfinite(trainer.history.epochs[0]["train_loss"])
+
+
+# With two updates an epoch the scaler may well search through all of the first.
+def test_an_epoch_without_any_step_is_no_fault() -> None:
+    setup = Setup(precision="fp16", epochs=2, samples=8, judges=[NonFiniteGuard(NonFiniteConfig())])
+    trainer = setup.trainer()
+    scaler = trainer.updater.scaler
+    assert scaler is not None
+    scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**40, "growth_interval": 10_000})
+    trainer.fit(setup.loader(), ToySplit(15, 1))
+    assert trainer.history.verdict == CONTINUE
+    assert [epoch["stepped"] for epoch in trainer.history.epochs] == [0, 0]
+    assert math.isnan(trainer.history.epochs[0]["train_loss"])
 
 
 def test_the_scaler_is_resumed(tmp_path: Path) -> None:
@@ -227,6 +318,33 @@ def test_inputs_are_not_rounded_before_the_model() -> None:
         [(x, y)], [(x, y)]
     )
     assert seen == [torch.float32] * 2
+
+
+def test_float32_inputs_in_double_precision() -> None:
+    x, y = blobs(24)
+    model = own_model()
+    trainer = Trainer(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        nn.CrossEntropyLoss(),
+        epochs=1,
+        fabric=make_fabric("cpu", "fp64"),
+    )
+    trainer.fit([(x, y)], [(x, y)])
+    assert x.dtype == torch.float32
+    assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
+
+
+def test_both_switches_of_tf32() -> None:
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        for allowed in (True, False, True):
+            allow_tf32(allowed)
+            assert torch.backends.cudnn.allow_tf32 is allowed
+            assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest")
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 # Evaluation

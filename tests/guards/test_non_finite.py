@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from counterpoise.events import Decision, EpochEvent, UpdateEvent
@@ -37,6 +39,12 @@ def test_finite_figures_pass() -> None:
 @pytest.mark.parametrize(("train", "valid"), [(NAN, 1.0), (1.0, NAN), (INF, 1.0)])
 def test_epochs(train: float, valid: float) -> None:
     assert NonFiniteGuard(NonFiniteConfig()).after_epoch(epoch(train, valid)).decision == Decision.ABORT
+
+
+def test_an_epoch_that_never_stepped_is_judged_by_validation_alone() -> None:
+    guard = NonFiniteGuard(NonFiniteConfig())
+    assert guard.after_epoch(replace(epoch(NAN, 1.0), stepped=0)).decision == Decision.CONTINUE
+    assert guard.after_epoch(replace(epoch(NAN, NAN), stepped=0)).decision == Decision.ABORT
 
 
 def test_an_overflow_that_was_skipped_is_no_fault() -> None:

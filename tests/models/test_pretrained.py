@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    LongformerConfig,
+    LongformerModel,
+    MPNetConfig,
+    MPNetModel,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5Model,
+    XmodConfig,
+    XmodModel,
+)
 
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
@@ -134,6 +147,25 @@ def test_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
     assert len(caught.value.problems) == 3
 
 
+# All of these begin to count positions behind the padding id 1.
+@pytest.mark.parametrize(
+    ("kind", "config"), [(MPNetModel, MPNetConfig), (LongformerModel, LongformerConfig), (XmodModel, XmodConfig)]
+)
+def test_the_kin_of_roberta_have_two_positions_less(kind: Any, config: Any, tmp_path: Path) -> None:
+    more = {"attention_window": 4} if config is LongformerConfig else {}
+    kind(config(vocab_size=20, pad_token_id=1, **SIZE, **more)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"encoding\.max_length: must be at most 32 "):
+        build(tmp_path, {"vocab_size": 20, "pad_id": 1, "max_length": 33})
+    build(tmp_path, {"vocab_size": 20, "pad_id": 1, "max_length": 32})
+
+
+def test_an_encoder_with_a_decoder_is_refused(tmp_path: Path) -> None:
+    config = T5Config(vocab_size=20, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    T5Model(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"model\.pretrained: must be an encoder alone, but t5 has a decoder"):
+        build(tmp_path, {"vocab_size": 20, "pad_id": 0, "max_length": 9})
+
+
 @pytest.mark.parametrize("offline", [True, False])
 def test_an_unknown_name_is_refused_quickly(offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not offline:
@@ -148,7 +180,7 @@ def test_an_unknown_name_is_refused_quickly(offline: bool, monkeypatch: pytest.M
     assert "pretrained=null" in str(caught.value)
 
 
-def test_who_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Socket:
         def close(self) -> None: ...
 
@@ -161,3 +193,5 @@ def test_who_asks_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only_local()
     monkeypatch.setattr("counterpoise.hub.getproxies", lambda: {"https": "http://proxy:3128"})
     assert not only_local()
+    assert not only_local(str(tmp_path / "nothing"))
+    assert only_local(str(tmp_path))  # a local folder: nobody needs to be asked

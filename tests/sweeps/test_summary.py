@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.sweeps.summary import aggregate, collect, read_job, summarise
+from counterpoise.sweeps.summary import JobSummary, aggregate, best_of_search, collect, read_job, summarise
 
 NUMBERS = {"7": 0.5, "42": 0.75, "2025": 0.4}
 
@@ -23,6 +23,10 @@ def finished(folder: Path, overrides: list[str], accuracy: float, test: bool = T
     write_json(folder / "training_metadata.json", {"overrides": overrides})
     write_json(folder / "result.json", result)
     return folder
+
+
+def jobs_of(sweep: Path) -> list[JobSummary]:
+    return [read_job(folder) for folder in collect(sweep)]
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def test_a_failed_attempt_outweighs_an_earlier_result(sweep: Path) -> None:
 def test_damaged_files_do_not_stop_the_summary(sweep: Path, content: str) -> None:
     (sweep / "seed_7" / "result.json").write_text(content)
     assert read_job(sweep / "seed_7").status in ("finished", "unfinished")
-    summarise(sweep)
+    summarise(sweep, collect(sweep))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +88,11 @@ def test_damaged_files_do_not_stop_the_summary(sweep: Path, content: str) -> Non
 def test_jobs_stand_in_natural_order(tmp_path: Path, names: list[str]) -> None:
     for name in sorted(names, key=hash):
         finished(tmp_path / name, [], 0.5)
-    assert [job.folder.name for job in collect(tmp_path)] == names
+    assert [folder.name for folder in collect(tmp_path)] == names
 
 
 def test_mean_and_sample_deviation_over_seeds(sweep: Path) -> None:
-    answer = aggregate(collect(sweep))["all jobs"]
+    answer = aggregate(jobs_of(sweep))["all jobs"]
     values = list(NUMBERS.values())
     assert answer["jobs"] == 3
     assert answer["accuracy"]["mean"] == pytest.approx(np.mean(values))
@@ -98,26 +102,26 @@ def test_mean_and_sample_deviation_over_seeds(sweep: Path) -> None:
 
 def test_one_job_has_no_deviation(tmp_path: Path) -> None:
     finished(tmp_path / "a", ["seed=1"], 0.5)
-    assert aggregate(collect(tmp_path))["all jobs"]["accuracy"] == {"mean": 0.5, "std": None, "n": 1}
+    assert aggregate(jobs_of(tmp_path))["all jobs"]["accuracy"] == {"mean": 0.5, "std": None, "n": 1}
 
 
 def test_groups_are_what_differs_beside_the_seed(tmp_path: Path) -> None:
     for number, (model, seed) in enumerate([("textcnn", "+seed=1"), ("textcnn", "seed=2"), ("bilstm", "seed=1")]):
         finished(tmp_path / str(number), ["data=table", f"model={model}", seed], number / 10)
-    answer = aggregate(collect(tmp_path))
+    answer = aggregate(jobs_of(tmp_path))
     assert {name: group["jobs"] for name, group in answer.items()} == {"model=textcnn": 2, "model=bilstm": 1}
     assert answer["model=textcnn"]["accuracy"]["std"] == pytest.approx(stdev([0.0, 0.1]))
 
 
 def test_failed_jobs_count_for_nothing(sweep: Path) -> None:
     write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "x", "overrides": ["seed=9"]})
-    assert aggregate(collect(sweep))["all jobs"]["jobs"] == 3
-    assert summarise(sweep)
+    assert aggregate(jobs_of(sweep))["all jobs"]["jobs"] == 3
+    assert summarise(sweep, collect(sweep))
 
 
 def test_shows_and_saves_all_jobs(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(sweep / "seed_x[b]" / "failure.json", {"status": "failed", "message": "seed: expected [/x] an integer"})
-    assert summarise(sweep)
+    assert summarise(sweep, collect(sweep))
     out = capsys.readouterr().out
     assert "seed_x[b] failed: seed: expected [/x] an integer" in out
     assert "0.5500 ± 0.1803" in out
@@ -128,19 +132,66 @@ def test_shows_and_saves_all_jobs(sweep: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_all_finished_is_no_failure(sweep: Path) -> None:
-    assert not summarise(sweep)
+    assert not summarise(sweep, collect(sweep))
 
 
 def test_an_empty_folder_has_no_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not summarise(tmp_path)
-    assert not summarise(tmp_path / "absent")
+    assert not summarise(tmp_path, [])
+    assert not summarise(tmp_path / "absent", [])
     assert capsys.readouterr().out == ""
 
 
-def test_the_best_configuration_is_shown_and_saved(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (sweep / "optimization_results.yaml").write_text(
-        "name: optuna\nbest_params: {optimizer.lr: 0.1}\nbest_value: 0.5\n"
-    )
-    summarise(sweep)
-    assert "Best: 0.5 with optimizer.lr=0.1" in capsys.readouterr().out
-    assert read_json(sweep / "summary.json")["best"]["best_value"] == 0.5
+def test_jobs_of_earlier_commands_decide_nothing(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "of an earlier command"})
+    assert not summarise(sweep, [sweep / "seed_7", sweep / "seed_42"])
+    out = capsys.readouterr().out
+    assert "Jobs of earlier commands in this folder, not counted here: 2" in out
+    assert "of an earlier command" not in out
+    assert "seed_2025" not in out
+    saved = read_json(sweep / "summary.json")
+    assert [Path(job["folder"]).name for job in saved["jobs"]] == ["seed_7", "seed_42"]
+    assert saved["mean"]["all jobs"]["accuracy"] == {
+        "mean": pytest.approx(0.625),
+        "std": pytest.approx(stdev([0.5, 0.75])),
+        "n": 2,
+    }
+    assert saved["earlier_jobs"] == 2
+
+
+def search(folder: Path, scores: dict[float, float], maximise: bool) -> list[JobSummary]:
+    """Trials of a search over the learning rate, and the file that Optuna leaves: larger is better there."""
+    for lr, score in scores.items():
+        objective = {"score": score, "maximise": maximise}
+        write_json(
+            folder / f"lr_{lr}" / "training_metadata.json", {"overrides": ["model=textcnn", f"optimizer.lr={lr}"]}
+        )
+        write_json(folder / f"lr_{lr}" / "result.json", {"objective": objective, "valid": {"accuracy": 0.5}})
+    (folder / "optimization_results.yaml").write_text("best_params: {optimizer.lr: 9}\nbest_value: -9\n")
+    return jobs_of(folder)
+
+
+@pytest.mark.parametrize(("maximise", "value", "lr"), [(True, 0.9, 1e-05), (False, 0.3, 0.01)])
+def test_the_best_job_of_a_search_is_told_with_its_own_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], maximise: bool, value: float, lr: float
+) -> None:
+    search(tmp_path, {1e-05: 0.9, 0.01: 0.3, 0.1: 0.5}, maximise)
+    assert not summarise(tmp_path, collect(tmp_path))
+    assert f"Best: {value} with optimizer.lr={lr}" in capsys.readouterr().out
+    assert read_json(tmp_path / "summary.json")["best"] == {
+        "best_value": value,
+        "best_params": {"optimizer.lr": lr},
+        "job": f"lr_{lr}",
+    }
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "best_params: 3", "\x00"])
+def test_a_damaged_file_of_the_search_does_not_stop_the_summary(tmp_path: Path, content: str) -> None:
+    jobs = search(tmp_path, {0.1: 0.5}, True)
+    (tmp_path / "optimization_results.yaml").write_text(content)
+    best = best_of_search(tmp_path, jobs)
+    assert best is not None
+    assert best["best_params"] == {"model": "textcnn", "optimizer.lr": 0.1}
+
+
+def test_only_a_search_has_a_best_job(sweep: Path) -> None:
+    assert best_of_search(sweep, jobs_of(sweep)) is None

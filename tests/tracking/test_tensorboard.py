@@ -15,7 +15,7 @@ from counterpoise.tracking.tensorboard import TensorBoard, TensorBoardConfig
 
 def tell(folder: Path, first: int, last: int) -> None:
     tracker = TensorBoard(TensorBoardConfig(), folder)
-    tracker.on_start({"position": {"update": first}})
+    tracker.on_start({"position": {"update": first, "consumed": 0}, "history": []})
     for number in range(first + 1, last + 1):
         tracker.on_update(UpdateEvent(number, 0, number / 10, 1e-3, 0.5, 8, 1.0))
     valid: dict[str, Any] = {"f1": 0.5, "note": "x", "per_class": {"a": {"predicted_share": 0.25}}}
@@ -41,6 +41,12 @@ def test_figures_can_be_read_back(tmp_path: Path) -> None:
     assert found["predicted_share/a"] == [(3, 0.25)]
     assert found["grad_norm/head"] == [(3, 2.0)]
     assert "valid/note" not in found
+
+
+def test_training_may_end_before_it_began(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    TensorBoard(TensorBoardConfig(), tmp_path).on_finish(CONTINUE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it(

@@ -1,7 +1,8 @@
-"""Hardware profiles: sizes per kind of model, and what they become on the machine that is really there (SPEC D6)."""
+"""Hardware profiles: sizes per kind of model, and what they become on the machine that is really there."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -16,9 +17,9 @@ class HardwareConfig:
     profile: str = "auto"
     """Name of the profile, for messages."""
     matches: str | None = None
-    """Part of the GPU's name by which ``hardware=auto`` knows this profile."""
+    """Words of the GPU's name by which this profile's hardware is known."""
     memory_gb: Annotated[float, NON_NEGATIVE] = 0.0
-    """Memory of the device; an unknown GPU gets the largest profile that fits into its own."""
+    """Memory of the device; an unknown GPU gets the largest profile that fits into its own, else the smallest."""
     device: Literal["cpu", "cuda", "mps"] | None = None
     """Device; null takes the best there is."""
     require: bool = False
@@ -33,8 +34,6 @@ class HardwareConfig:
     """Micro-batches per update; null is 1."""
     workers: Annotated[int, NON_NEGATIVE] | None = None
     """Groups of batches drawn ahead in a thread; null is 2 on a GPU and 0 on a CPU."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass, where the model can: less memory, more time."""
     compile: bool = False
     """Run the model through torch.compile."""
 
@@ -53,26 +52,31 @@ class Device:
     memory_gb: float
 
 
+PROCESSOR = Device("cpu", "this machine's processor", 0.0)
+
+
 def closest_profile(device: Device, profiles: Mapping[str, HardwareConfig]) -> str:
-    """The profile for a detected device: by its name, else the largest that fits into its memory, else ``cpu``."""
+    """The profile for a detected device.
+
+    A GPU is known by its name; another one gets the largest profile that fits into its memory, or the smallest if none
+    does. Everything that is no CUDA device has the sizes of ``cpu``.
+    """
     if device.kind != "cuda":
         return "cpu"
-    lowered = device.name.lower()
-    for name, profile in profiles.items():
-        if profile.matches and profile.matches.lower() in lowered:
-            return name
-    fitting = {
-        name: profile.memory_gb
-        for name, profile in profiles.items()
-        if profile.device == "cuda" and profile.memory_gb <= device.memory_gb * 1.02
-    }
-    return max(fitting, key=lambda name: fitting[name], default="cpu")
+    named = [name for name, profile in profiles.items() if profile.matches and matches_machine(profile, device)]
+    if named:
+        return named[0]
+    memory = {name: profile.memory_gb for name, profile in profiles.items() if profile.device == "cuda"}
+    fitting = [name for name in memory if memory[name] <= device.memory_gb * 1.02]
+    return max(fitting, key=memory.__getitem__) if fitting else min(memory, key=memory.__getitem__, default="cpu")
 
 
 def matches_machine(profile: HardwareConfig, device: Device) -> bool:
-    """Whether the machine has the hardware that a profile is made for."""
-    if profile.device in (None, "cpu"):
-        return True  # every machine has a processor
-    if profile.device != device.kind:
-        return False
-    return profile.matches is None or profile.matches.lower() in device.name.lower()
+    """Whether the machine has the hardware that a profile is made for.
+
+    The name must hold the profile's as words of their own: an RTX A1000 is no A100, a GH200 no H200.
+    """
+    if profile.matches is None:
+        return profile.device in (None, "cpu", device.kind)  # every machine has a processor
+    words = rf"\b{re.escape(profile.matches)}\b"
+    return device.kind == "cuda" and re.search(words, device.name, re.IGNORECASE) is not None

@@ -6,11 +6,11 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from counterpoise.config.schema import join, parse
+from counterpoise.config.schema import field_types, join, parse
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, fail, nearest
 
@@ -27,6 +27,12 @@ BASES = {
     "tracker": "counterpoise.tracking.base.Tracker",
 }
 """The groups that choose a component, and what that component must inherit from."""
+
+ATTRIBUTES = {"model": "encoding", "encoding": "kind"}
+"""The class attribute by which model and encoding find each other."""
+
+FIELDS = {"optimizer": ("lr", "scaling", "base_batch")}
+"""What a ``Config`` must have where there is no class of this package to inherit it from."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,35 @@ def resolve_component(group: str, node: object, extensions: Sequence[str], probl
     except UserError as error:
         problems.extend(error.problems)
         return None
-    schema = getattr(target, "Config", None)
-    if not (isinstance(schema, type) and is_dataclass(schema)):
-        problems.append(Problem(join(group, "_target_"), f"{target.__name__} needs a dataclass named Config."))
-        return None
     before = len(problems)
+    problems += [
+        Problem(join(group, "_target_"), f"{target.__name__} {lack}.", "See docs/extending.md.")
+        for lack in _lacks(group, target, base)
+    ]
+    if len(problems) > before:
+        return None
+    schema: Any = getattr(target, "Config", None)
     config = parse(schema, node, group, problems)
     return Component(target, config) if len(problems) == before else None
+
+
+def _lacks(group: str, target: Any, base: Any) -> Iterator[str]:
+    """What a class must still have before it can be a component of this group."""
+    schema, wanted = getattr(target, "Config", None), getattr(base, "Config", None)
+    if not (isinstance(schema, type) and is_dataclass(schema)):
+        yield "needs a dataclass named Config"
+    elif isinstance(wanted, type) and not issubclass(schema, wanted):
+        yield f"needs a Config that inherits from {wanted.__name__}, but {schema.__name__} does not"
+    else:
+        known = field_types(schema)
+        for name in FIELDS.get(group, ()):
+            if name not in known:
+                yield f"needs a field {name!r} in its Config"
+    attribute = ATTRIBUTES.get(group)
+    if attribute and not isinstance(getattr(target, attribute, None), str):
+        yield f'needs a string named {attribute!r}, e.g. {attribute} = "tokens"'
+    for name in sorted(getattr(target, "__abstractmethods__", ())):
+        yield f"does not define {name}()"
 
 
 def resolve_target(where: str, name: object, extensions: Sequence[str]) -> Any:

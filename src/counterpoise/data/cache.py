@@ -7,8 +7,10 @@ rebuilt with a warning.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOLCK}
+"""What a full, broken or unsuitable disk says, often without naming a file."""
 
 
 class _HashSink:
@@ -135,7 +139,7 @@ class Cache:
             build: fills an empty folder.
 
         Raises:
-            UserError: if the cache's folder cannot be written.
+            UserError: if the cache's folder cannot be written. Any other error of ``build`` is passed on as it is.
         """
         name = f"{kind}-{fingerprint(key)}"
         final = self.root / name
@@ -152,12 +156,21 @@ class Cache:
                     shutil.rmtree(final)
                 self._build(final, key, build)
         except OSError as error:
+            if not self._is_ours(error):
+                raise
             raise fail(
                 "paths.cache",
                 f"the cache folder {self.root} cannot be used: {error}.",
                 "Free some space, or name another folder with paths.cache=...",
             ) from error
         return final
+
+    def _is_ours(self, error: OSError) -> bool:
+        """Whether it tells of the cache's folder, rather than of something that ``build`` reads elsewhere."""
+        if error.filename is None:
+            return error.errno in _DISK
+        path, root = Path(os.fsdecode(error.filename)).absolute(), self.root.absolute()
+        return path.is_relative_to(root) or root.is_relative_to(path)
 
     def _build(self, final: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> None:
         building = final.with_name(f".{final.name}.building")  # the lock is held, so one name is enough

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 REQUIRED_COLUMNS = {"row": pa.int64(), "text": pa.large_string(), "label": pa.int64()}
@@ -77,10 +76,6 @@ class Records:
     def where(self, keep: NDArray[np.bool_]) -> Records:
         """The records where ``keep [N]`` is true."""
         return Records(self.table.filter(pa.array(keep)), self.classes)
-
-    def bytes_of_text(self) -> int:
-        """Total size of the texts in bytes of UTF-8."""
-        return int(pc.sum(pc.binary_length(self.table["text"])).as_py() or 0)
 
 
 @dataclass(frozen=True)

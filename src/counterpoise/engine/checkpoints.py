@@ -13,6 +13,7 @@ import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a checkpoint's layout changes."""
 MODEL, STATE = "model.safetensors", "state.pt"
+PACKAGES = "counterpoise", "torch"
+"""Whose versions a manifest tells; for people, nothing is decided by them."""
 LAST, PREVIOUS, BEST = "last", "previous", "best"
 
 
@@ -57,7 +60,8 @@ class CheckpointStore:
 
     Args:
         folder: ``checkpoints`` in the run folder; made when first needed.
-        identity: fingerprints and versions that go into every manifest.
+        identity: what its checkpoints belong to, by name: data, model. It stands in every manifest, and a checkpoint
+            with another is not opened.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any] | None = None) -> None:
@@ -102,6 +106,7 @@ class CheckpointStore:
             "format": FORMAT,
             "position": dict(position),
             "identity": self.identity,
+            "versions": {name: version(name) for name in PACKAGES},
             "checksums": folder_checksums(temporary),
         }
         write_json(temporary / MANIFEST, manifest)
@@ -116,7 +121,7 @@ class CheckpointStore:
         A damaged ``last`` falls back to ``previous`` with a warning.
 
         Raises:
-            UserError: if checkpoints are there, but all are damaged, or another version wrote them.
+            UserError: if checkpoints are there, but all are damaged, another format, or another data set's or model's.
         """
         problems: list[Problem] = []
         for name in (LAST, PREVIOUS):
@@ -128,7 +133,7 @@ class CheckpointStore:
                 if problems:
                     log.warning("%s Falling back to the checkpoint before it, %s.", problems[0], folder)
                     self._last_is_damaged = True
-                return _opened(folder)
+                return self._opened(folder)
             problems.append(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
         if problems:
             remedy = Problem(str(self.folder), "no checkpoint is whole.", "Remove the run folder to start over.")
@@ -139,7 +144,7 @@ class CheckpointStore:
         """The best epoch's weights, if they are there.
 
         Raises:
-            UserError: if they are damaged.
+            UserError: if they are damaged, or another data set's or model's.
         """
         # A save that was killed between its two renames left the older weights aside: they are whole.
         for folder in (self.folder / BEST, self.folder / ".best.retired"):
@@ -147,16 +152,20 @@ class CheckpointStore:
                 problem = damage(folder)
                 if problem is not None:
                     raise UserError(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
-                return _opened(folder)
+                return self._opened(folder)
         return None
 
-
-def _opened(folder: Path) -> Checkpoint:
-    manifest = read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        message = f"this checkpoint has format {manifest.get('format')}, but this version reads {FORMAT}."
-        raise fail(str(folder), message, "Resume with the version that wrote it, or start a new run folder.")
-    return Checkpoint(folder, manifest)
+    def _opened(self, folder: Path) -> Checkpoint:
+        manifest = read_json(folder / MANIFEST)
+        if manifest.get("format") != FORMAT:
+            message = f"this checkpoint has format {manifest.get('format')}, but this version reads {FORMAT}."
+            raise fail(str(folder), message, "Resume with the version that wrote it, or start a new run folder.")
+        written = manifest.get("identity", {})
+        for name, ours in self.identity.items():
+            if written.get(name) != ours:
+                message = f"this checkpoint's {name} is {written.get(name)!r}, but this run's is {ours!r}."
+                raise fail(str(folder), message, "Resume with what it was trained on, or start a new run folder.")
+        return Checkpoint(folder, manifest)
 
 
 def _load_state(path: Path, *, mmap: bool = False) -> dict[str, Any]:

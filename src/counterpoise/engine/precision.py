@@ -43,13 +43,22 @@ def make_fabric(
     """
     if precision not in get_args(PrecisionName):
         raise ValueError(f"`precision` must be one of {get_args(PrecisionName)}, but is {precision!r}")
-    if tf32 and device == "cuda":
-        torch.set_float32_matmul_precision("high")
+    if device == "cuda":
+        allow_tf32(tf32)
     plugin = precision_plugin(device, precision)
     strategy = "ddp" if devices * nodes > 1 else "auto"
     fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, plugins=[plugin])
     fabric.launch()
     return fabric
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether float32 matrix products and convolutions may round their factors to TF32.
+
+    PyTorch keeps two switches for the whole process, and its own defaults differ between them: both are set, both ways.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 class Double(DoublePrecision):

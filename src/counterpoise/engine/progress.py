@@ -62,6 +62,33 @@ class History:
         return cls(list(state["epochs"]), best_epoch, best_score, verdict)
 
 
+@dataclass
+class Tally:
+    """An epoch's running figures."""
+
+    sums: Tensor
+    """Losses, weights and gradient norms, ``[3]``: on the device, so that adding waits for nothing."""
+    lr: float
+    """Learning rate of the newest update."""
+    stepped: int = 0
+    """Updates that are in the sums: a step that the scaler skipped is not, its loss or norm may be infinite."""
+
+    def add(self, figures: Tensor) -> None:
+        """Count an update that stepped."""
+        self.sums += figures
+        self.stepped += 1
+
+    def means(self) -> tuple[float, float]:
+        """Training loss and gradient norm; NaN where there is nothing to take a mean of."""
+        total, weight, norms = self.sums.tolist()
+        nan = float("nan")
+        return total / weight if weight else nan, norms / self.stepped if self.stepped else nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its fields, on the CPU."""
+        return {"sums": self.sums.cpu(), "lr": self.lr, "stepped": self.stepped}
+
+
 def plain(value: Any) -> Any:
     """Containers, numbers and tensors of built-in types only: what ``weights_only`` loading takes."""
     if isinstance(value, Mapping):

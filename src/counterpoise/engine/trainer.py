@@ -1,14 +1,14 @@
 """The training loop.
 
 In order: draw the group's micro-batches → weight of the group → forward and backward per micro-batch → norm, clip, step
-→ schedule → observers → verdict. Nothing is read from the device between two logged updates. Checkpoints are written at
-update boundaries only, and everything random is a function of (seed, epoch, update), so a resumed run continues with
-the same bits.
+if the norm is finite → schedule → observers → verdict. The loop reads nothing from the device between two logged
+updates, save one number per update in fp16, whether the gradient scaler skipped the step; and a model may read for
+itself, as BiLSTM does. Checkpoints are written at update boundaries only, and everything random is a function of (seed,
+epoch, update), so a resumed run continues with the same bits.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,13 +24,14 @@ from torch.optim import Optimizer
 
 from counterpoise.data.encode.base import EncodedSplit
 from counterpoise.data.loader import Group, Loader, prefetch
-from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.criteria import as_loss
 from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
-from counterpoise.engine.precision import exact_dtype, make_fabric, scaler_of
-from counterpoise.engine.progress import History, Position, plain
-from counterpoise.engine.rng import random_state, seed_update, set_random_state
+from counterpoise.engine.precision import make_fabric
+from counterpoise.engine.progress import History, Position
+from counterpoise.engine.rng import seed_update
+from counterpoise.engine.state import RunState
 from counterpoise.engine.update import Updater, UpdateResult
 from counterpoise.events import Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict, strongest
 from counterpoise.losses import Loss
@@ -39,8 +40,6 @@ from counterpoise.optim.adamw import components
 from counterpoise.optim.schedules import Schedule
 
 __all__ = ["History", "Position", "Trainer"]
-
-log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -75,8 +74,6 @@ class Trainer:
     """As wrapped by Fabric."""
     module: nn.Module
     """As it was given; the same parameters."""
-    position: Position
-    history: History
 
     def __init__(
         self,
@@ -122,9 +119,17 @@ class Trainer:
         self.checkpoints = checkpoints
         self.checkpoint_updates = checkpoint_updates
         self.checkpoint_seconds = checkpoint_seconds
-        self.position = Position()
-        self.history = History()
-        self._reset_epoch()
+        self.state = RunState(self.fabric, model, self.updater, schedule, self.judges, checkpoints)
+
+    @property
+    def position(self) -> Position:
+        """Where the run stands."""
+        return self.state.position
+
+    @property
+    def history(self) -> History:
+        """What it went through."""
+        return self.state.history
 
     def fit(self, train: Loader | Iterable[Any], valid: EncodedSplit | Iterable[Any]) -> History:
         """Train, validating after every epoch, from the newest checkpoint where there is one.
@@ -134,14 +139,14 @@ class Trainer:
             valid: an encoded split, or any iterable of batches.
 
         Raises:
-            UserError: if checkpoints are there, but none is whole.
+            UserError: if checkpoints are there, but none is whole, or they are another data set's or model's.
         """
         source = self._source(train)
         is_split = hasattr(valid, "lengths") and hasattr(valid, "batch")
         batches: IndexedBatches = (
             SplitBatches(valid, self.evaluation_batch) if is_split else ForeignBatches(valid)  # type: ignore[arg-type]
         )
-        self._resume()
+        self.state.resume()
         self.optimizer.zero_grad()
         verdict = Verdict(Decision.ABORT, "error", "an exception ended it")
         try:
@@ -151,7 +156,7 @@ class Trainer:
                 if self.history.verdict.decision < Decision.STOP:
                     self._finish_epoch(batches)
                 elif self.history.verdict.decision < Decision.ABORT:
-                    self.save()
+                    self._save()
             verdict = self.history.verdict
         finally:
             for observer in self.observers:
@@ -198,14 +203,13 @@ class Trainer:
 
     def _one_update(self, group: Group, *, last: bool) -> None:
         seed_update(self.seed, self.fabric.global_rank, self.position.update, self.fabric.device)
-        self._lr = self.optimizer.param_groups[0]["lr"]
+        self.state.tally.lr = self.state.next_lr
         result = self.updater.run(group, watch_components=last)
         self.position.update += 1
         self.position.consumed += group.samples
         self._samples += sum(len(batch) for batch in group.batches)
         if result.stepped:
-            # A step that the scaler skipped is in no mean: its loss or norm may be infinite.
-            self._sums += result.figures
+            self.state.tally.add(result.figures)
             if self.schedule is not None and self.schedule.per == "update":
                 self.schedule.step()
         else:
@@ -214,7 +218,7 @@ class Trainer:
         if logged:
             self._tell_update(result)
         if not last and self._save_is_due(logged):
-            self.save()
+            self._save()
 
     def _tell_update(self, result: UpdateResult) -> None:
         total, weight, norm = result.figures.tolist()
@@ -222,7 +226,7 @@ class Trainer:
             update=self.position.update,
             epoch=self.position.epoch,
             loss=total / weight if weight else float("nan"),
-            lr=self._lr,
+            lr=self.state.tally.lr,
             grad_norm=norm,
             samples=self._samples,
             seconds=time.monotonic() - self._started,
@@ -247,11 +251,11 @@ class Trainer:
         self.history.verdict = self._agreed(strongest([judge.after_epoch(event) for judge in self.judges]))
         self.position.epoch += 1
         self.position.consumed = 0
-        self._reset_epoch()
+        self.state.new_epoch()
         if self.history.verdict.decision < Decision.ABORT:
-            if is_best and self.checkpoints is not None and self.fabric.is_global_zero:
-                self.checkpoints.save_best(self.module, self.position.state_dict())
-            self.save()
+            if is_best:
+                self.state.save_best()
+            self._save()
         for observer in self.observers:
             observer.on_epoch(event)
 
@@ -261,25 +265,20 @@ class Trainer:
         return self.history.best_score is None or self.objective.better(score, self.history.best_score)
 
     def _epoch_event(self, valid: Mapping[str, Any], score: float, is_best: bool) -> EpochEvent:
-        total, weight, norms = self._sums.tolist()
-        stepped = self.position.update - self.history.updates - (self.position.skipped - self._skipped_before)
+        train_loss, grad_norm = self.state.tally.means()
         return EpochEvent(
             epoch=self.position.epoch,
             update=self.position.update,
-            train_loss=total / weight if weight else float("nan"),
-            grad_norm=norms / stepped if stepped else float("nan"),
-            lr=self._lr,
+            train_loss=train_loss,
+            grad_norm=grad_norm,
+            lr=self.state.tally.lr,
             valid=valid,
             score=score,
             is_best=is_best,
             seconds=time.monotonic() - self._epoch_started,
             component_grad_norms={name: float(norm) for name, norm in self.updater.component_norms.items()},
+            stepped=self.state.tally.stepped,
         )
-
-    def _reset_epoch(self) -> None:
-        self._sums = torch.zeros(3, dtype=exact_dtype(self.fabric.device), device=self.fabric.device)
-        self._skipped_before = self.position.skipped
-        self._lr = self.optimizer.param_groups[0]["lr"]
 
     def _agreed(self, verdict: Verdict) -> Verdict:
         """The first process decides for all: one that went on alone would wait for the others for ever."""
@@ -290,72 +289,16 @@ class Trainer:
     # Checkpoints
 
     def _save_is_due(self, logged: bool) -> bool:
-        """Whether to save after this update. Never a model that is not finite any more, whoever has yet to notice."""
         due = bool(self.checkpoint_updates) and self.position.update % self.checkpoint_updates == 0
         if self.checkpoint_seconds and not due:
             due = time.monotonic() - self._last_save >= self.checkpoint_seconds
             if self.fabric.world_size > 1:
                 due = logged and self.fabric.broadcast(due)  # clocks differ
-        return due and self.checkpoints is not None and self.history.verdict.decision < Decision.STOP and self._finite()
+        return due and self.history.verdict.decision < Decision.STOP
 
-    def _finite(self) -> bool:
-        if bool(self._sums.isfinite().all()):
-            return True
-        log.warning("No checkpoint after update %d: loss or gradient are no longer finite.", self.position.update)
-        return False
-
-    def save(self) -> None:
-        """Write a checkpoint of this moment."""
-        if self.checkpoints is None:
-            return
-        if self.fabric.is_global_zero:
-            self.checkpoints.save_last(self.module, self.state_dict(), self.position.state_dict())
-        self.fabric.barrier()
+    def _save(self) -> None:
+        self.state.save()
         self._last_save = time.monotonic()
-
-    def state_dict(self) -> dict[str, Any]:
-        """All state but the model's, as plain values and tensors."""
-        scaler = scaler_of(self.fabric)
-        return {
-            "position": self.position.state_dict(),
-            "history": self.history.state_dict(),
-            "epoch": {
-                "sums": self._sums.cpu(),
-                "skipped_before": self._skipped_before,
-                "lr": self._lr,
-                "component_norms": plain(self.updater.component_norms),
-            },
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
-            "scaler": scaler.state_dict() if scaler is not None else None,
-            "judges": {judge.name: plain(judge.state_dict()) for judge in self.judges},
-            "random": random_state(),
-        }
-
-    def _resume(self) -> None:
-        checkpoint = self.checkpoints.newest() if self.checkpoints is not None else None
-        if checkpoint is not None:
-            self.load(checkpoint)
-
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Continue from ``checkpoint``: weights, optimizer, schedule, scaler, judges, randomness and position."""
-        state = checkpoint.load_state()
-        checkpoint.load_model(self.module)
-        self.position = Position(**state["position"])
-        self.history = History.from_state(state["history"])
-        self._sums = state["epoch"]["sums"].to(self._sums)
-        self._skipped_before = state["epoch"]["skipped_before"]
-        self._lr = state["epoch"]["lr"]
-        self.updater.component_norms = dict(state["epoch"]["component_norms"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        scaler = scaler_of(self.fabric)
-        if scaler is not None and state["scaler"] is not None:
-            scaler.load_state_dict(state["scaler"])
-        for judge in self.judges:
-            judge.load_state_dict(state["judges"].get(judge.name, {}))
-        set_random_state(state["random"])
 
 
 def _compiled(model: nn.Module) -> nn.Module:

@@ -7,9 +7,11 @@ weight sum; so the loss returns sums, and the weight of the whole group is known
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -33,7 +35,8 @@ class UpdateResult:
     """Sum of weighted losses over the group with penalties, sum of weights, gradient norm before clipping, ``[3]``;
     it stays on the device until somebody logs it."""
     stepped: bool
-    """False where the gradient scaler skipped the step."""
+    """False where the gradient scaler skipped the step. A step left out because the gradient is not finite counts as
+    made: its figures tell, and it is an error rather than a search for a scale."""
 
 
 class Updater:
@@ -87,7 +90,7 @@ class Updater:
             with self._no_sync(index < len(batches) - 1):
                 total += self._backward(batch, weight, group)
         norm = self._clip(watch_components)
-        stepped = self._step()
+        stepped = self._step(norm)
         self.optimizer.zero_grad(set_to_none=True)
         return UpdateResult(torch.stack([self._sum_over_processes(total), weight, norm.to(weight.dtype)]), stepped)
 
@@ -99,7 +102,7 @@ class Updater:
 
     def _backward(self, batch: Batch, weight: Tensor, group: Group) -> Tensor:
         with self._precision.forward_context():
-            output = call(self._network, batch.inputs)
+            output = call(self._network, self._precision.convert_input(batch.inputs))
         total, _ = self.loss(output.logits, batch.labels)
         if output.penalty is not None:
             # The penalty is a mean over the micro-batch: it counts by the micro-batch's share of the group's samples.
@@ -123,19 +126,42 @@ class Updater:
             clip_grads_with_norm_(self._parameters, self.clip_norm, norm)
         return norm
 
-    def _step(self) -> bool:
+    def _step(self, norm: Tensor) -> bool:
         if self.scaler is None:
-            self.optimizer.step()
+            self._step_if_finite(norm)
             return True
         before = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return self.scaler.get_scale() >= before
 
+    def _step_if_finite(self, norm: Tensor) -> None:
+        """Step, unless the gradient is not finite: then parameters and the optimizer's state stay as they are.
+
+        On a CPU the norm is simply read. Elsewhere a fused optimizer is told by a tensor, as ``GradScaler`` does, and
+        nothing waits; any other optimizer there steps all the same, and it is for a judge to abort the run.
+        """
+        if norm.device.type == "cpu":
+            if math.isfinite(norm.item()):
+                self.optimizer.step()
+            return
+        if not getattr(self.optimizer, "_step_supports_amp_scaling", False):
+            self.optimizer.step()
+            return
+        optimizer: Any = self.optimizer
+        optimizer.found_inf = not_finite(norm)
+        optimizer.step()
+        del optimizer.found_inf
+
     def _sum_over_processes(self, value: Tensor) -> Tensor:
         if self.fabric.world_size == 1:
             return value
         return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
+
+
+def not_finite(value: Tensor) -> Tensor:
+    """1 where ``value`` is NaN or infinite, else 0; float32, as fused optimizers want it."""
+    return (value - value).ne(0).float()  # NaN and infinity alike give NaN, which equals nothing
 
 
 def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:

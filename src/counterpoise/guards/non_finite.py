@@ -38,10 +38,10 @@ class NonFiniteGuard(BaseJudge):
         return self._judge(finite, f"at update {event.update} the loss is {event.loss}, the gradient {event.grad_norm}")
 
     def after_epoch(self, event: EpochEvent) -> Verdict:
-        """Look at an epoch's training and validation loss."""
-        losses = event.train_loss, float(event.valid["loss"])
+        """Look at an epoch's training and validation loss; there is none of training if every step was skipped."""
+        losses = [event.train_loss] * (event.stepped > 0) + [float(event.valid["loss"])]
         finite = all(map(math.isfinite, losses))
-        return self._judge(finite, f"in epoch {event.epoch + 1} the training and validation losses are {losses}")
+        return self._judge(finite, f"in epoch {event.epoch + 1} training and validation losses are {losses}")
 
     def state_dict(self) -> dict[str, Any]:
         """How many skipped updates it has seen."""

@@ -50,7 +50,10 @@ class BiLSTM(Model):
         self.head = output_layer(4 * config.hidden_size, context)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> ModelOutput:
-        """``ids [B, L]`` and ``lengths [B]`` to logits ``[B, C]``; the LSTM never reads padding."""
+        """``ids [B, L]`` and ``lengths [B]`` to logits ``[B, C]``; the LSTM never reads padding.
+
+        Packing needs the lengths on the CPU: on a GPU each forward pass waits for this one small copy.
+        """
         embedded = self.dropout(self.embedding(ids))
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -15,8 +15,6 @@ from counterpoise.errors import Problem, UserError, fail
 from counterpoise.hub import only_local
 from counterpoise.models.base import Model, ModelContext, ModelOutput, output_layer, padding_mask
 from counterpoise.models.encoder import Encoder, EncoderSize
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +119,15 @@ class PretrainedEncoder(nn.Module):
     """A Hugging Face encoder.
 
     Raises:
-        UserError: if it cannot be found, reads fewer tokens than the encoding gives, or has other token ids.
+        UserError: if it cannot be found, has a decoder, reads fewer tokens than the encoding gives, or has other ids.
     """
 
     def __init__(self, config: TransformerConfig, context: ModelContext) -> None:
         super().__init__()
         assert config.pretrained is not None
         self.backbone = load_backbone(config.pretrained, config.dropout)
-        settings = self.backbone.config
-        self.width = int(settings.hidden_size)
-        _check_fit(settings, context)
+        _check_fit(self.backbone, context)
+        self.width = int(self.backbone.config.hidden_size)
         if config.gradient_checkpointing:
             self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
         if config.freeze_embeddings:
@@ -151,7 +148,9 @@ def load_backbone(name: str, dropout: float) -> Any:
     from transformers import AutoConfig, AutoModel  # 1 s; only who fine-tunes pays for it
 
     try:
-        where = {"trust_remote_code": False, "local_files_only": only_local()}
+        where = {"trust_remote_code": False, "local_files_only": only_local(name)}
+        folder = Path(name).expanduser()
+        name = str(folder) if folder.is_dir() else name
         settings = AutoConfig.from_pretrained(name, **where)
         for field in ("hidden_dropout_prob", "dropout"):
             if hasattr(settings, field):
@@ -167,11 +166,13 @@ def load_backbone(name: str, dropout: float) -> Any:
         ) from error
 
 
-def _check_fit(settings: Any, context: ModelContext) -> None:
+def _check_fit(backbone: nn.Module, context: ModelContext) -> None:
+    settings: Any = backbone.config
+    if getattr(settings, "is_encoder_decoder", False):
+        message = f"must be an encoder alone, but {settings.model_type} has a decoder behind it."
+        raise fail("model.pretrained", message, "Name an encoder such as microsoft/codebert-base.")
     found = []
-    longest = int(getattr(settings, "max_position_embeddings", 0) or 0)
-    if getattr(settings, "model_type", "") in ("roberta", "camembert", "xlm-roberta"):
-        longest -= 2  # its positions start behind the padding id
+    longest = _longest(backbone)
     if 0 < longest < context.encoding["max_length"]:
         length = context.encoding["max_length"]
         found.append(Problem("encoding.max_length", f"must be at most {longest} for this encoder, but is {length}."))
@@ -184,6 +185,20 @@ def _check_fit(settings: Any, context: ModelContext) -> None:
         found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))
     if found:
         raise UserError(found)
+
+
+def _longest(backbone: nn.Module) -> int:
+    """Tokens that the encoder has positions for; 0 where its settings do not limit them.
+
+    RoBERTa and its kin count positions from behind the padding id, which their position embedding knows: of 514 there
+    are 512 left.
+    """
+    longest = int(getattr(backbone.config, "max_position_embeddings", 0) or 0)
+    for name, module in backbone.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            return longest - int(padding) - 1
+    return longest
 
 
 def _encoder_layers(backbone: Any, count: int) -> list[nn.Module]:

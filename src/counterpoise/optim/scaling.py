@@ -1,4 +1,4 @@
-"""Learning rate and warm-up that follow the effective batch (SPEC A4)."""
+"""Learning rate and warm-up that follow the effective batch."""
 
 from __future__ import annotations
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +34,8 @@ class JobSummary:
     overrides: tuple[str, ...] = ()
     score: float | None = None
     """The objective on the validation split."""
+    maximise: bool = True
+    """Whether a larger score is a better one."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """On the test split where there is one, else on validation."""
     message: str = ""
@@ -55,8 +58,9 @@ def read_job(folder: Path) -> JobSummary:
     if result:
         figures = result.get("test") or result.get("valid") or {}
         numbers = {name: figures[name] for name in METRICS if isinstance(figures.get(name), int | float)}
-        score = (result.get("objective") or {}).get("score")
-        return JobSummary(folder, "finished", overrides, score, numbers)
+        objective = result.get("objective") or {}
+        maximise = objective.get("maximise") is not False
+        return JobSummary(folder, "finished", overrides, objective.get("score"), maximise, numbers)
     return JobSummary(folder, "unfinished", overrides)
 
 
@@ -68,11 +72,14 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def collect(sweep: Path) -> list[JobSummary]:
-    """All jobs below a multirun's folder, in the order of their names."""
+def collect(sweep: Path) -> list[Path]:
+    """The folders of all jobs below a multirun's folder, whichever command they belong to."""
     marks = ("training_metadata.json", "failure.json")
-    folders = {path.parent for mark in marks for path in sweep.glob(f"*/{mark}")}
-    return [read_job(folder) for folder in sorted(folders, key=lambda folder: _natural(folder.name))]
+    return _in_order({path.parent for mark in marks for path in sweep.glob(f"*/{mark}")})
+
+
+def _in_order(folders: Iterable[Path]) -> list[Path]:
+    return sorted(folders, key=lambda folder: _natural(folder.name))
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
@@ -107,21 +114,33 @@ def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
     return answer
 
 
-def summarise(sweep: Path) -> bool:
-    """Show all jobs of a multirun and write ``summary.json`` beside them; returns whether one did not finish."""
-    jobs = collect(sweep)
+def summarise(sweep: Path, folders: Collection[Path]) -> bool:
+    """Show the jobs of one command and write ``summary.json``; returns whether one of them did not finish.
+
+    Args:
+        sweep: the multirun's folder, which may hold jobs of earlier commands too: they are counted, no more.
+        folders: those of this command's jobs.
+    """
+    jobs = [read_job(folder) for folder in _in_order(folders)]
     if not jobs:
         return False
+    own = {folder.resolve() for folder in folders}
+    earlier = [folder for folder in collect(sweep) if folder.resolve() not in own]
     console = make_console()
     console.print(_job_table(sweep, jobs))
     for job in jobs:
         if job.message:
             console.print(f"{job.folder.name} {job.status}: {job.message}", soft_wrap=True)
+    if earlier:
+        console.print(f"Jobs of earlier commands in this folder, not counted here: {len(earlier)}", soft_wrap=True)
     means = aggregate(jobs)
     if any(figures["jobs"] > 1 for figures in means.values()):
         console.print(_mean_table(means))
-    best = _show_optuna(console, sweep)
-    write_json(sweep / "summary.json", {"jobs": jobs, "mean": means, "best": best})
+    best = best_of_search(sweep, jobs)
+    if best:
+        settings = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
+        console.print(f"Best: {best['best_value']} with {settings}", soft_wrap=True)
+    write_json(sweep / "summary.json", {"jobs": jobs, "mean": means, "best": best, "earlier_jobs": len(earlier)})
     console.print(f"Multirun folder: {sweep}", soft_wrap=True)
     return any(job.status != "finished" for job in jobs)
 
@@ -158,15 +177,34 @@ def _mean(figure: Mapping[str, Any] | None) -> str:
     return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
 
 
-def _show_optuna(console: Console, sweep: Path) -> dict[str, Any] | None:
-    """The best configuration of an Optuna sweep, which its sweeper leaves in a file."""
+def best_of_search(sweep: Path, jobs: Iterable[JobSummary]) -> dict[str, Any] | None:
+    """The best job of an Optuna sweep, told by itself; ``None`` for any other multirun.
+
+    The sweeper's own file has what it searched: its value is negated where the objective is minimised.
+    """
     path = sweep / "optimization_results.yaml"
-    if not path.exists():
+    scored = [job for job in jobs if job.score is not None]
+    if not (path.exists() and scored):
         return None
-    found = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(found, dict)
-    best = {str(key): value for key, value in found.items()}
-    settings = " ".join(f"{key}={value}" for key, value in (best.get("best_params") or {}).items())
-    console.print(f"Best: {best.get('best_value')} with {settings}", soft_wrap=True)
-    console.print(f"Saved in {path}", soft_wrap=True)
-    return best
+    best = max(scored, key=lambda job: (job.score or 0.0) * (1 if job.maximise else -1))
+    given = dict(_setting(text) for text in best.overrides)
+    searched = {key: given[key] for key in _searched(path) if key in given}
+    return {"best_value": best.score, "best_params": searched or given, "job": best.folder.name}
+
+
+def _searched(path: Path) -> list[str]:
+    """The keys that Optuna chose; none if its file is damaged."""
+    try:
+        return [str(key) for key in OmegaConf.load(path).best_params]
+    except Exception:  # YAML's own errors, another shape, ...
+        return []
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """An override as key and value."""
+    try:
+        override = OverridesParser.create().parse_override(text)
+        return override.key_or_group, override.value()
+    except HydraException:
+        key, _, value = text.partition("=")
+        return key, value

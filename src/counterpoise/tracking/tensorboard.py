@@ -64,4 +64,5 @@ class TensorBoard(Tracker):
 
     def on_finish(self, verdict: Verdict) -> None:
         """Close the files."""
-        self._writer.close()
+        if self._writer is not None:  # training ended before it began
+            self._writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
-from counterpoise.data.encode.tokens import CLS, PAD, SEP, Tokens, TokensConfig, encode_texts, train_bpe
+from counterpoise.data.encode.tokens import CLS, PAD, SEP, Tokens, TokensConfig, encode_texts, load_tokenizer, train_bpe
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json
@@ -100,6 +101,28 @@ def test_names_of_special_tokens_are_text(tmp_path: Path) -> None:
     assert not {0, 1, 2, 3} & set(ids[1:-1])
 
 
+# What a run keeps must be enough to read new input as the model was trained to.
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_kept_files_encode_alike(pretrained: bool, tmp_path: Path) -> None:
+    texts = ["a <pad> b [PAD] <unk>", "int " * 40, "return 0;"]
+    name = save_tokenizer(tmp_path / "local", {"[PAD]": 0, "[UNK]": 1, "int": 2, "return": 3}) if pretrained else None
+    encoded = encode(tmp_path / "cache", dataset(texts), max_length=12, pretrained=name)
+    kept = {file: Path(shutil.copy(path, tmp_path / file)) for file, path in encoded.artefacts.items()}
+    properties = read_json(kept["encoding.json"])
+    assert properties == dict(encoded.properties)
+    tokenizer = load_tokenizer(kept["tokenizer.json"])
+    again, _ = encode_texts(tokenizer, texts, properties["max_length"])
+    for number in range(len(texts)):
+        assert again[number].tolist() == encoded.splits["valid"].ids[number].tolist()
+    assert properties["pad_id"] not in again[0].tolist()
+
+
+def test_another_version_of_tokenizers_is_another_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = encode(tmp_path, dataset()).artefacts["tokenizer.json"]
+    monkeypatch.setattr("counterpoise.data.encode.tokens.version", lambda name: "0.0")
+    assert encode(tmp_path, dataset()).artefacts["tokenizer.json"] != one
+
+
 def test_cached_and_told_apart(tmp_path: Path) -> None:
     one = encode(tmp_path, dataset())
     marker = one.artefacts["tokenizer.json"]
@@ -147,6 +170,7 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
 def save_tokenizer(folder: Path, vocabulary: dict[str, int]) -> str:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens([name for name in vocabulary if name.startswith("[")])
     tokenizer.enable_padding(length=100)
     tokenizer.enable_truncation(3)
     folder.mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants
 
 from counterpoise.config.schema import parse
 from counterpoise.data.leakage import find_leakage
@@ -104,6 +105,24 @@ def test_the_hub_gives_booleans_and_names_valid_validation(monkeypatch):
     assert "'func' is null" in problems(hub="a/b")["a/b/train:row 2"]
     del parts["validation"]
     assert "has no valid split" in problems()["data.hub"]
+
+
+def test_the_hubs_clients_are_left_as_they_were(monkeypatch):
+    seen = []
+
+    def answer(name):
+        seen.append((constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE))
+        raise ConnectionError("no route")
+
+    config = SimpleNamespace(HF_HUB_OFFLINE=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setitem(sys.modules, "datasets.config", config)
+    for offline in (True, False):
+        monkeypatch.setattr("counterpoise.hub.only_local", lambda offline=offline: offline)
+        hub(monkeypatch, answer)
+        problems()
+        assert (constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE) == (False, False)
+    assert seen == [(True, True), (False, False)]
 
 
 def test_a_hub_out_of_reach_is_one_clear_error(monkeypatch):

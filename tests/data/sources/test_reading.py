@@ -47,6 +47,7 @@ def records(dataset):
 
 
 BAD_LINES = {
+    "JSON cut off": (b'{"text": "a\n', "not valid JSON (Invalid control character at column 12)"),
     "bad JSON": (b'{"text": "a", "label": 0,}\n', "not valid JSON"),
     "two objects on a line": (b'{"text": "a", "label": 0} {"text": "b", "label": 1}\n', "Extra data at column 27"),
     "not an object": (b'["a", 0]\n', "expected a JSON object, got a list"),

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -29,8 +30,10 @@ from counterpoise.jsonio import read_json, write_json
 log = logging.getLogger(__name__)
 
 PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the layout of a cache entry changes."""
+TOKENIZER, PROPERTIES, NOTES = "tokenizer.json", "encoding.json", "notes.json"
+"""Files of a cache entry; the first two are kept with the run."""
 _CHUNK = 2_000
 
 
@@ -84,37 +87,47 @@ class Tokens(Encoding):
             UserError: if the pretrained tokenizer cannot be found, or has no padding token.
         """
         key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **asdict(self.config)}
+        key["tokenizers"] = version("tokenizers")
         if self.config.pretrained is not None:
             # The name alone does not say what it stands for: a local folder's content may change.
             key["tokenizer"] = _checksum_text(_pretrained(self.config.pretrained).to_str())
         folder = cache.entry("tokens", key, partial(self._build, dataset))
-        meta = read_json(folder / "meta.json")
+        properties = read_json(folder / PROPERTIES)
         splits = {
-            name: TokenSplit(_read_column(folder / f"{name}.arrow"), split.labels, split.rows, meta["pad_id"])
+            name: TokenSplit(_read_column(folder / f"{name}.arrow"), split.labels, split.rows, properties["pad_id"])
             for name, split in dataset.splits().items()
         }
-        properties = {name: meta[name] for name in ("vocab_size", "pad_id", "max_length")}
-        properties["pretrained"] = self.config.pretrained
-        return Encoded(splits, properties, {"tokenizer.json": folder / "tokenizer.json"}, meta["notes"])
+        artefacts = {name: folder / name for name in (TOKENIZER, PROPERTIES)}
+        return Encoded(splits, properties, artefacts, {"tokens": read_json(folder / NOTES)})
 
     def _build(self, dataset: Dataset, folder: Path) -> None:
         name = self.config.pretrained
         tokenizer = train_bpe(dataset.train, self.config.vocab_size) if name is None else _pretrained(name)
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        tokenizer.encode_special_tokens = True  # "<pad>" written in a text is text
-        tokenizer.save(str(folder / "tokenizer.json"))
+        tokenizer.save(str(folder / TOKENIZER))
+        tokenizer = load_tokenizer(folder / TOKENIZER)  # as everybody will who encodes new input
         notes: dict[str, Any] = {}
         for split_name, split in dataset.splits().items():
             ids, notes[split_name] = encode_texts(tokenizer, split.texts, self.config.max_length)
             _write_column(folder / f"{split_name}.arrow", ids)
-        meta = {
+        properties = {
             "vocab_size": tokenizer.get_vocab_size(),
             "pad_id": pad_id(tokenizer),
             "max_length": self.config.max_length,
-            "notes": {"tokens": notes},
+            "pretrained": name,
         }
-        write_json(folder / "meta.json", meta)
+        write_json(folder / PROPERTIES, properties)
+        write_json(folder / NOTES, notes)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a run or a cache entry; ``encode_texts`` with it and the ``max_length`` of the ``encoding.json``
+    beside it gives what the model was trained on.
+
+    Part of that is not in the file: that "<pad>" written in a text is text.
+    """
+    tokenizer = Tokenizer.from_str(_without_padding(path.read_text(encoding="utf-8")))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
@@ -173,13 +186,13 @@ def pad_id(tokenizer: Tokenizer) -> int:
 
 
 def _pretrained(name: str) -> Tokenizer:
-    local = Path(name).expanduser() / "tokenizer.json"
+    local = Path(name).expanduser() / TOKENIZER
     try:
         if local.is_file():
-            return Tokenizer.from_str(_without_padding(local.read_text(encoding="utf-8")))
+            return load_tokenizer(local)
         from transformers import AutoTokenizer  # 1 s; only who fine-tunes pays for it
 
-        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=only_local())
+        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=only_local(name))
         backend = found.backend_tokenizer
         return Tokenizer.from_str(_without_padding(backend.to_str()))
     except Exception as error:

@@ -25,7 +25,7 @@ class SourceConfig:
 class Source(ABC):
     """Where records come from. A subclass sets ``Config`` and is chosen by ``_target_`` in ``conf/data``."""
 
-    Config: ClassVar[type[SourceConfig]]
+    Config: ClassVar[type[SourceConfig]] = SourceConfig
 
     @abstractmethod
     def load(self) -> Dataset:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import huggingface_hub.constants
-
 from counterpoise.data.records import Dataset
 from counterpoise.data.sources.base import Source, SourceConfig
 from counterpoise.data.sources.labels import zero_or_one
@@ -23,7 +21,7 @@ from counterpoise.data.sources.reading import (
 )
 from counterpoise.data.sources.sheet import Sheet
 from counterpoise.errors import Problem, fail, missing_extra
-from counterpoise.hub import only_local
+from counterpoise.hub import as_reachable
 
 _HUB_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 _LOCAL = "Or put train.jsonl, valid.jsonl and perhaps test.jsonl into a folder and set data.path to it."
@@ -87,15 +85,14 @@ class CodeXGlue(Source):
 
 
 def _from_hub(name: str, wanted: list[str]) -> dict[str, Sheet]:
-    if only_local():
-        huggingface_hub.constants.HF_HUB_OFFLINE = True  # its client would try again for half a minute
     try:
         import datasets
     except ImportError:
         error = missing_extra("data.hub", "datasets", "hub")
         raise fail("data.hub", error.problems[0].message, f"{error.problems[0].remedy} {_LOCAL}") from None
     try:
-        loaded: Mapping[str, Any] = datasets.load_dataset(name)
+        with as_reachable():
+            loaded: Mapping[str, Any] = datasets.load_dataset(name)
         sheets = {
             split: _from_columns(f"{name}/{hub_split}", loaded[hub_split], wanted)
             for hub_split, split in _HUB_SPLITS.items()

@@ -96,6 +96,7 @@ def _parse_json(raw: bytes) -> Row | Fault | None:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", str(error))
+        what = what.removesuffix(" at")  # the place follows
         place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         cut = "" if raw.endswith(b"\n") else "The file ends within this line: was it cut off?"
         return Fault("bad JSON", f"is not valid JSON ({what}{place}).", cut)

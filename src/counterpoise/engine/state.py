@@ -1,0 +1,122 @@
+"""What a checkpoint holds beside the weights: gathered, written and taken up again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.nn.utils import get_total_norm
+
+from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.precision import exact_dtype
+from counterpoise.engine.progress import History, Position, Tally, plain
+from counterpoise.engine.rng import random_state, set_random_state
+from counterpoise.engine.update import Updater
+from counterpoise.events import Judge
+from counterpoise.optim.schedules import Schedule
+
+log = logging.getLogger(__name__)
+
+
+class RunState:
+    """Everything that changes while a run trains.
+
+    Args:
+        fabric: device, precision and processes.
+        module: the model as the user gave it.
+        updater: with optimizer and gradient scaler.
+        schedule: of the learning rate; ``None`` where it is constant.
+        judges: whose state is kept.
+        checkpoints: where to keep it; ``None`` keeps nothing.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        module: nn.Module,
+        updater: Updater,
+        schedule: Schedule | None,
+        judges: Sequence[Judge],
+        checkpoints: CheckpointStore | None,
+    ) -> None:
+        self.fabric = fabric
+        self.module = module
+        self.updater = updater
+        self.schedule = schedule
+        self.judges = judges
+        self.checkpoints = checkpoints
+        self.position = Position()
+        self.history = History()
+        self.new_epoch()
+
+    @property
+    def next_lr(self) -> float:
+        """Learning rate of the coming update (first parameter group)."""
+        return float(self.updater.optimizer.param_groups[0]["lr"])
+
+    def new_epoch(self) -> None:
+        """Begin to count anew."""
+        sums = torch.zeros(3, dtype=exact_dtype(self.fabric.device), device=self.fabric.device)
+        self.tally = Tally(sums, self.next_lr)
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment, unless something in it is not finite any more."""
+        if self.checkpoints is None:
+            return
+        if self.fabric.is_global_zero and self._finite():
+            self.checkpoints.save_last(self.module, self.state_dict(), self.position.state_dict())
+        self.fabric.barrier()
+
+    def save_best(self) -> None:
+        """Keep the weights of this moment as the best so far."""
+        if self.checkpoints is not None and self.fabric.is_global_zero:
+            self.checkpoints.save_best(self.module, self.position.state_dict())
+
+    def _finite(self) -> bool:
+        """Whether figures and weights are: a fault may have spoilt either alone, and no judge have seen it yet."""
+        if bool(self.tally.sums.isfinite().all() & get_total_norm(list(self.module.parameters())).isfinite()):
+            return True
+        log.warning("No checkpoint after update %d: loss, gradient or weights are not finite.", self.position.update)
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state but the model's, as plain values and tensors."""
+        scaler = self.updater.scaler
+        return {
+            "position": self.position.state_dict(),
+            "history": self.history.state_dict(),
+            "epoch": {**self.tally.state_dict(), "component_norms": plain(self.updater.component_norms)},
+            "optimizer": self.updater.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "judges": {judge.name: plain(judge.state_dict()) for judge in self.judges},
+            "random": random_state(),
+        }
+
+    def resume(self) -> None:
+        """Continue from the newest checkpoint, where there is one."""
+        checkpoint = self.checkpoints.newest() if self.checkpoints is not None else None
+        if checkpoint is not None:
+            self.load(checkpoint)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Continue from ``checkpoint``: weights, optimizer, schedule, scaler, judges, randomness and position."""
+        state = checkpoint.load_state()
+        checkpoint.load_model(self.module)
+        self.position = Position(**state["position"])
+        self.history = History.from_state(state["history"])
+        epoch = state["epoch"]
+        self.tally = Tally(epoch["sums"].to(self.tally.sums), epoch["lr"], epoch["stepped"])
+        self.updater.component_norms = dict(epoch["component_norms"])
+        self.updater.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        if self.updater.scaler is not None and state["scaler"] is not None:
+            self.updater.scaler.load_state_dict(state["scaler"])
+        for judge in self.judges:
+            judge.load_state_dict(state["judges"].get(judge.name, {}))
+        set_random_state(state["random"])

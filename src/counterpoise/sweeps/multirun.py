@@ -1,0 +1,68 @@
+"""Which jobs a multirun starts: Hydra tells nobody, and a folder may hold jobs of earlier commands too."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from counterpoise.errors import UserError, fail
+
+
+class Refused(BaseException):
+    """A user's mistake, out of a callback: Hydra swallows every ``Exception`` there."""
+
+    def __init__(self, error: UserError) -> None:
+        self.error = error
+
+
+class Multirun(Callback):
+    """One command's multirun: its folder, and a mark for each job that it starts.
+
+    Jobs may run in other processes, where a copy of this object is called: so a mark is a file, in a folder of this
+    command alone.
+    """
+
+    OVERRIDE: ClassVar[str] = f"+hydra.callbacks.multirun._target_={__name__}.Multirun"
+    """Makes Hydra construct and call it."""
+    current: ClassVar[Multirun | None] = None
+    """The multirun of this process's command."""
+
+    path: Path
+    """Where its jobs have their folders."""
+    marks: Path
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra is about to start the jobs."""
+        if config.get("dry_run") is True and "direction" in config.hydra.sweeper:
+            error = fail("dry_run", "a search needs the scores of its trials.", "Leave out sweep=... to see the plan.")
+            raise Refused(error)
+        self.path = Path(config.hydra.sweep.dir)
+        self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
+        Multirun.current = self
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Mark a job as one of this command's."""
+        self.marks.mkdir(parents=True, exist_ok=True)
+        self._mark(config).write_text(config.hydra.runtime.output_dir, encoding="utf-8")
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Take the mark of a dry run back."""
+        if job_return.status == JobStatus.COMPLETED and job_return.return_value is None:
+            self._mark(config).unlink(missing_ok=True)
+
+    def _mark(self, config: DictConfig) -> Path:
+        return self.marks / str(config.hydra.job.num)
+
+    def jobs(self) -> list[Path]:
+        """The folders of all jobs that were started, once each; the marks are gone afterwards."""
+        marks = list(self.marks.iterdir()) if self.marks.is_dir() else []
+        folders = sorted({mark.read_text(encoding="utf-8") for mark in marks})
+        shutil.rmtree(self.marks, ignore_errors=True)
+        return [Path(folder if self.path.is_absolute() else os.path.relpath(folder)) for folder in folders]
