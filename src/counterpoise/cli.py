@@ -124,6 +124,10 @@ def train_job(config: DictConfig) -> float | None:
         }
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
         result = run(plain, folder, invocation)
+    except KeyboardInterrupt:
+        from counterpoise.tracking.console import near
+
+        raise KeyboardInterrupt(near(folder)) from None
     finally:
         _remove_if_empty(folder, Path(settings.runtime.cwd))
     return None if result.get("status") == "dry_run" else _for_sweeper(result["objective"])
@@ -181,7 +185,8 @@ def report(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
     if isinstance(error, KeyboardInterrupt):
-        print("\nInterrupted. To continue: resume=<run folder>, or the same multirun again.", file=sys.stderr)
+        where = error.args[0] if error.args else "<run folder>"
+        print(f"\nInterrupted. To continue: resume={where}, or the same multirun again.", file=sys.stderr)
         return EXIT_INTERRUPTED
     if isinstance(error, UserError):
         print(_listing(error), file=sys.stderr)

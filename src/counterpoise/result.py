@@ -15,7 +15,7 @@ from counterpoise.data.records import Dataset
 from counterpoise.engine.progress import History
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import Objective
-from counterpoise.tracking.console import result_table
+from counterpoise.tracking.console import near, result_table
 
 FAR = 0.05
 """A test figure further than this from validation is pointed out."""
@@ -62,5 +62,4 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     difference = test["accuracy"] - valid["accuracy"] if test else 0.0
     if abs(difference) > FAR:
         console.print(f"Test accuracy is {difference:+.1%} from validation's: the two splits differ.")
-    near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    console.print(f"Run folder: {near}", soft_wrap=True)
+    console.print(f"Run folder: {near(folder)}", soft_wrap=True)

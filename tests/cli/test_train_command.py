@@ -297,7 +297,7 @@ def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: 
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert running.returncode == EXIT_INTERRUPTED, said
-    assert said.strip() == "Interrupted. To continue: resume=<run folder>, or the same multirun again."
+    assert said.strip() == "Interrupted. To continue: resume=run, or the same multirun again."
     answer = train("resume=run", "train.epochs=1", folder=fresh)
     assert answer.code == EXIT_USER
     assert "train.epochs: was 100000, but is 1 now." in answer.problems
