@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from counterpoise.cli import train
+from counterpoise.cli.train import train
 
 if __name__ == "__main__":
     sys.exit(train(Path(__file__).resolve().parents[1] / "conf"))

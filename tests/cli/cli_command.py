@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise import cli
+from counterpoise.cli import train as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"

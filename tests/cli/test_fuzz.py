@@ -12,7 +12,7 @@ from cli_command import CONF, Answer
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from counterpoise.cli import EXIT_OK, EXIT_USER
+from counterpoise.cli.exits import EXIT_OK, EXIT_USER
 from counterpoise.config import resolvers
 
 CASES = 500
@@ -82,7 +82,7 @@ STRANGE = (
         "data._target_=builtins.eval",
     ),
     *(
-        "tracker._target_=counterpoise.cli.os.system",
+        "tracker._target_=counterpoise.cli.train.os.system",
         "optimizer._target_=torch.optim.SGD",
         "loss._target_=counterpoise.",
     ),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import cli
+from counterpoise.cli import train as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

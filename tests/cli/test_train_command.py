@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cli_command import SMALL, TRAIN, Answer, write_table
 
-from counterpoise.cli import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER
+from counterpoise.cli.exits import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER
 from counterpoise.jsonio import read_json
 
 LEFT = (

@@ -35,9 +35,9 @@ def test_modules_of_the_standard_library_are_not_recommended_as_extensions() -> 
 @pytest.mark.parametrize(
     "target",
     [
-        "counterpoise.cli.os.system",
-        "counterpoise.cli.os",
-        "counterpoise.cli.Path",
+        "counterpoise.cli.train.os.system",
+        "counterpoise.cli.train.os",
+        "counterpoise.cli.train.Path",
         "counterpoise.jsonio.write_json",
         "counterpoise.data.sources.table.Path",
         "counterpoise.losses.CrossEntropy",  # a component, but of another group

@@ -1,7 +1,4 @@
-"""Entry points: parse, call, exit code. The one place that decides how an error is shown.
-
-Imported by every command, ``--help`` and shell completion included: nothing here imports torch at the top.
-"""
+"""``python src/train.py``: a single run or a multirun, as Hydra calls it."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, attempt
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare
 from counterpoise.config.refusal import explain
@@ -27,8 +25,6 @@ from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
 
 resolvers.register()  # at import: the workers of a multirun import this module too
-
-EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 TRUSTED = ("hydra.*", "hydra_plugins.*", "optuna.*", "logging.*", "counterpoise.*")
 """What Hydra itself may construct: sweepers, launchers, callbacks, samplers."""
@@ -50,16 +46,8 @@ def train(conf: Path) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever a user typed can be shown
     Multirun.current = None
-    code = _attempt(lambda: _train(sys.argv[1:], conf))
-    return max(code, _attempt(_summarise))
-
-
-def _attempt(action: Callable[[], int]) -> int:
-    """The exit code of an action, whatever happens in it."""
-    try:
-        return action()
-    except BaseException as error:
-        return report(error)
+    code = attempt(lambda: _train(sys.argv[1:], conf))
+    return max(code, attempt(_summarise))
 
 
 def _train(arguments: list[str], conf: Path) -> int:
@@ -178,30 +166,6 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     if plain.get("resume"):
         raise fail("resume", "belongs on the command line.", "Write resume=FOLDER.")
     return {str(key): value for key, value in plain.items()}
-
-
-def report(error: BaseException) -> int:
-    """Show an error as it deserves, and say with what code to exit."""
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
-    if isinstance(error, KeyboardInterrupt):
-        where = error.args[0] if error.args else "<run folder>"
-        print(f"\nInterrupted. To continue: resume={where}, or the same multirun again.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if isinstance(error, UserError):
-        print(_listing(error), file=sys.stderr)
-        return EXIT_USER
-    if isinstance(error, TrainingAbortedError):
-        print(f"Training was aborted. {error}", file=sys.stderr)
-        return EXIT_FAULT
-    traceback.print_exception(error)
-    return EXIT_FAULT
-
-
-def _listing(error: UserError) -> str:
-    count = len(error.problems) + error.hidden
-    title = "1 problem:" if count == 1 else f"{count} problems:"
-    return "\n".join([title, *(f"  {line}" for line in str(error).splitlines())])
 
 
 def _record_failure(folder: Path, error: Exception) -> None:

@@ -1,0 +1,43 @@
+"""Exit codes, and the one place that decides how an error is shown."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+
+from counterpoise.errors import TrainingAbortedError, UserError
+
+EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def attempt(action: Callable[[], int]) -> int:
+    """The exit code of an action, whatever happens in it."""
+    try:
+        return action()
+    except BaseException as error:
+        return report(error)
+
+
+def report(error: BaseException) -> int:
+    """Show an error as it deserves, and say with what code to exit."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
+    if isinstance(error, KeyboardInterrupt):
+        where = error.args[0] if error.args else "<run folder>"
+        print(f"\nInterrupted. To continue: resume={where}, or the same multirun again.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if isinstance(error, UserError):
+        print(_listing(error), file=sys.stderr)
+        return EXIT_USER
+    if isinstance(error, TrainingAbortedError):
+        print(f"Training was aborted. {error}", file=sys.stderr)
+        return EXIT_FAULT
+    traceback.print_exception(error)
+    return EXIT_FAULT
+
+
+def _listing(error: UserError) -> str:
+    count = len(error.problems) + error.hidden
+    title = "1 problem:" if count == 1 else f"{count} problems:"
+    return "\n".join([title, *(f"  {line}" for line in str(error).splitlines())])
