@@ -56,6 +56,46 @@ class TrainingAbortedError(Exception):
     exit_code = 1
 
 
+class PreemptedError(KeyboardInterrupt):
+    """A signal ended the run early; what there was to save is saved. Exit code 75.
+
+    A ``KeyboardInterrupt``, so that a sweeper that goes on after a failed job does not go on after this.
+
+    Args:
+        reason: which signal.
+        where: the run folder to resume, as a user would type it; empty where nothing had begun.
+    """
+
+    exit_code = 75
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        self.reason, self.where = reason, where
+        super().__init__(reason, where)
+
+    def __str__(self) -> str:
+        how = f"resume={self.where}, or the same multirun again" if self.where else "give the same command again"
+        return f"{self.reason}; all is saved. To continue: {how}."
+
+
+class OutOfMemoryError(TrainingAbortedError):
+    """Not even the smallest batch fits into memory; the checkpoints stay.
+
+    Args:
+        what: training or evaluation.
+        message: the device's own.
+    """
+
+    def __init__(self, what: str, message: str) -> None:
+        self.parts = what, message
+        super().__init__(
+            f"Out of memory in {what}, and the batch cannot be made smaller: {message} "
+            "Shorten the input (encoding.max_length), use a smaller model, or hardware.precision=bf16."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.parts
+
+
 def _rebuild(kind: type[UserError], problems: tuple[Problem, ...], hidden: int) -> UserError:
     return kind(problems, hidden=hidden)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 class Decision(IntEnum):
@@ -17,10 +17,42 @@ class Decision(IntEnum):
 
     CONTINUE = 0
     STOP = 1
-    ROLL_BACK = 2
-    PRUNE = 3
-    PREEMPT = 4
+    PRUNE = 2
+    PREEMPT = 3
+    ROLL_BACK = 4
     ABORT = 5
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something wrong that a guard saw. JSON-ready by ``dataclasses.asdict``: an event of ``collapse_report.json``."""
+
+    kind: str
+    """What was seen, e.g. ``never_predicted`` or ``non_finite``."""
+    severity: Literal["warning", "stop"]
+    """``stop``: bad enough for the policy to act on."""
+    update: int
+    epoch: int
+    """Zero-based."""
+    message: str
+    cause: str = ""
+    """Likely cause, e.g. ``lr_too_high``."""
+    explanation: str = ""
+    """What speaks for that cause."""
+    override: str = ""
+    """What to try, as it is typed on the command line."""
+    loss_window: Sequence[float] = ()
+    """Losses of the last logged updates, oldest first."""
+    lr: float = float("nan")
+    """Learning rate of the last logged update."""
+    grad_norm: float = float("nan")
+    """Gradient norm of the last logged update, before clipping."""
+    component_grad_norms: Mapping[str, float] = field(default_factory=dict)
+    predicted_share: Mapping[str, float] = field(default_factory=dict)
+    """By class, over what ``shares_of`` says."""
+    actual_share: Mapping[str, float] = field(default_factory=dict)
+    shares_of: Literal["training", "validation"] = "training"
+    """Training: the samples of the window. Validation: the epoch's."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +62,8 @@ class Verdict:
     decision: Decision
     judge: str = ""
     reason: str = ""
+    alarm: Alarm | None = None
+    """Told to every observer and kept, whatever the decision."""
 
 
 CONTINUE = Verdict(Decision.CONTINUE)
@@ -60,11 +94,50 @@ class UpdateEvent:
     """Wall time since the run, or its resumption, began."""
     skipped: int = 0
     """Updates that the gradient scaler skipped so far."""
+    non_finite: int = 0
+    """Updates left out so far because loss or gradient was NaN or infinite."""
+    non_finite_in_a_row: int = 0
+    """The longest row of them since the last logged update, this one included."""
+    largest_grad_norm: float = float("nan")
+    """Largest gradient norm since the last logged update, this one included; NaN ones aside."""
+    predicted: tuple[int, ...] = ()
+    """Samples predicted as each class since the last logged update, in training mode."""
+    actual: tuple[int, ...] = ()
+    """Samples of each class among them."""
+    one_label: int = 0
+    """Updates since the last logged one whose samples were all of one class."""
+    component_grad_norms: Mapping[str, float] = field(default_factory=dict)
+    """Gradient norm of this update per model component, before clipping."""
 
     @property
     def samples_per_second(self) -> float:
         """Training throughput of this process so far."""
         return self.samples / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """A return to a healthy checkpoint. JSON-ready by ``dataclasses.asdict``."""
+
+    number: int
+    """One-based."""
+    from_update: int
+    to_update: int
+    to_epoch: int
+    """Zero-based epoch that training goes on with."""
+    lr_factor: float
+    """On every scheduled learning rate from here on; all rescues so far together."""
+    warmup_updates: int
+    """Updates over which the learning rate rises again."""
+    precision: str | None
+    """The number format from here on, where it was the suspect."""
+    judge: str
+    reason: str
+
+    def scale(self, update: int) -> float:
+        """Factor on the scheduled learning rate of the update after ``update`` updates."""
+        rise = (update - self.to_update + 1) / self.warmup_updates if self.warmup_updates else 1.0
+        return self.lr_factor * min(1.0, rise)
 
 
 @dataclass(frozen=True)
@@ -88,7 +161,7 @@ class EpochEvent:
     seconds: float
     """Wall time of this epoch, evaluation included. Differs from run to run; nothing decides by it."""
     component_grad_norms: Mapping[str, float] = field(default_factory=dict)
-    """Gradient norm per model component at the epoch's last logged update."""
+    """Gradient norm per model component at the epoch's last update."""
     stepped: int = 1
     """Updates of this epoch that the gradient scaler did not skip. Without any, ``train_loss`` and ``grad_norm`` are
     NaN though nothing is wrong."""
@@ -100,6 +173,8 @@ class Observer(Protocol):
     def on_start(self, plan: Mapping[str, Any]) -> None: ...
     def on_update(self, event: UpdateEvent) -> None: ...
     def on_epoch(self, event: EpochEvent) -> None: ...
+    def on_alarm(self, alarm: Alarm, action: str) -> None: ...
+    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None: ...
     def on_finish(self, verdict: Verdict) -> None: ...
 
 
@@ -107,13 +182,19 @@ class BaseObserver:
     """An observer that does nothing: inherit and override what is needed."""
 
     def on_start(self, plan: Mapping[str, Any]) -> None:
-        """Training begins or resumes; ``plan`` holds total updates, epochs, position."""
+        """Training begins or resumes; ``plan`` holds total updates, epochs, position, and what happened before."""
 
     def on_update(self, event: UpdateEvent) -> None:
         """A logged update."""
 
     def on_epoch(self, event: EpochEvent) -> None:
         """An epoch has been trained and validated."""
+
+    def on_alarm(self, alarm: Alarm, action: str) -> None:
+        """A guard saw something wrong; ``action`` is warned, stopped or rescued."""
+
+    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
+        """Training goes on from a healthy checkpoint; ``plan`` is as in ``on_start``, for the position of then."""
 
     def on_finish(self, verdict: Verdict) -> None:
         """Training has ended, for whatever reason."""
@@ -124,6 +205,11 @@ class Judge(Protocol):
 
     name: str
 
+    @property
+    def alarmed(self) -> bool: ...
+    @property
+    def collapsed(self) -> bool: ...
+    def between_updates(self) -> Verdict: ...
     def after_update(self, event: UpdateEvent) -> Verdict: ...
     def after_epoch(self, event: EpochEvent) -> Verdict: ...
     def state_dict(self) -> dict[str, Any]: ...
@@ -134,6 +220,20 @@ class BaseJudge:
     """A judge that always says continue and keeps no state."""
 
     name = "judge"
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether something looks wrong just now: a checkpoint of this moment is none to go back to."""
+        return False
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the last epoch's model is one that must never be the best."""
+        return False
+
+    def between_updates(self) -> Verdict:
+        """Asked after every update, logged or not: nothing may be read from the device here."""
+        return CONTINUE
 
     def after_update(self, event: UpdateEvent) -> Verdict:
         """Asked after every logged update."""

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
@@ -20,10 +21,14 @@ from counterpoise.engine.evaluation import SplitBatches, predict
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
-from counterpoise.errors import TrainingAbortedError
-from counterpoise.events import Decision
+from counterpoise.errors import OutOfMemoryError, TrainingAbortedError
+from counterpoise.events import BaseJudge, Decision
+from counterpoise.guards.causes import Circumstances
+from counterpoise.guards.collapse import CollapseGuard
+from counterpoise.guards.config import GuardConfig
 from counterpoise.guards.early_stopping import EarlyStopping
 from counterpoise.guards.non_finite import NonFiniteGuard
+from counterpoise.guards.signals import SignalGuard
 from counterpoise.jsonio import write_json
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective
@@ -31,6 +36,7 @@ from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.result import make_result
+from counterpoise.tracking.alarms import AlarmRecorder
 from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
@@ -51,6 +57,7 @@ class Job:
     folder: RunFolder
     console: Console
     tracker: Tracker
+    signals: SignalGuard
 
     @property
     def seed(self) -> int:
@@ -74,7 +81,8 @@ class Job:
         """
         started = time.monotonic()
         self.folder.keep(self.encoded.artefacts)
-        history = trainer.fit(self._loader(), self.encoded.splits["valid"])
+        with self.signals.deferring():
+            history = self._fit(trainer)
         measured = self._measure(trainer, history)
         result = make_result(
             self.dataset,
@@ -86,6 +94,7 @@ class Job:
             seed=self.seed,
             updates=trainer.position.update,
             skipped_updates=trainer.position.skipped,
+            found_to_fit=trainer.state.memory.state_dict(),
             trainable_parameters=sum(p.numel() for p in trainer.module.parameters() if p.requires_grad),
             valid=measured["valid"],
             test=measured.get("test"),
@@ -95,6 +104,13 @@ class Job:
         write_json(self.folder.result, result)
         self.tracker.on_result(result)
         return result
+
+    def _fit(self, trainer: Trainer) -> History:
+        try:
+            return trainer.fit(self._loader(), self.encoded.splits["valid"])
+        except torch.OutOfMemoryError as error:  # of the optimizer's own state: a smaller batch would not help
+            message = str(error).splitlines()[0]
+        raise OutOfMemoryError("the optimizer's step", message)
 
     def _context(self) -> ModelContext:
         counts = self.dataset.train.class_counts()
@@ -113,7 +129,7 @@ class Job:
         )
 
     def _trainer(self, model: Model, loss: Loss, objective: Objective) -> Trainer:
-        train = self.experiment.plain.train
+        train, guard = self.experiment.plain.train, self.experiment.judges["guard"]
         optimizer = self.experiment["optimizer"].build(model, self.plan.lr)
         horizon = Horizon(self.plan.total_updates, self.plan.warmup_ratio, objective.maximise)
         identity = {"data_fingerprint": self.fingerprint, "model": type(model).__qualname__}
@@ -133,27 +149,53 @@ class Job:
             prefetch=self.hardware.workers or 0,
             observers=[
                 FileRecorder(self.folder),
+                AlarmRecorder(self.folder, guard.policy),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
                 self.tracker,
             ],
             judges=[
                 EarlyStopping(self.experiment.judges["early_stopping"], objective),
-                NonFiniteGuard(self.experiment.judges["guard"]),
+                *self._guards(loss, horizon.warmup_updates),
+                self.signals,
             ],
+            rescue=guard.rescue if guard.policy == "rescue" else None,
             checkpoints=CheckpointStore(self.folder.checkpoints, identity),
             checkpoint_updates=train.checkpoint_updates,
             checkpoint_seconds=train.checkpoint_seconds,
             compile=self.hardware.compile,
         )
 
+    def _guards(self, loss: Loss, warmup_updates: int) -> list[BaseJudge]:
+        guard: GuardConfig = self.experiment.judges["guard"]
+        balance = self.experiment["balance"].config
+        if guard.policy == "off":
+            return []
+        circumstances = Circumstances(
+            classes=self.dataset.classes,
+            weighted=bool(loss.corrections) or balance.sampler or balance.reweights,
+            precision=self.plan.precision,
+            lr=self.plan.lr,
+            base_lr=self.plan.lr / self.plan.lr_factor,
+            clip_norm=self.experiment.plain.train.clip_norm,
+            total_updates=self.plan.total_updates,
+            warmup_updates=warmup_updates,
+        )
+        return [
+            CollapseGuard(guard.collapse, guard.policy, circumstances),
+            NonFiniteGuard(guard.non_finite, guard.policy, circumstances),
+        ]
+
     def _measure(self, trainer: Trainer, history: History) -> dict[str, dict[str, Any]]:
         """Metrics and predictions of the best checkpoint on validation and test."""
-        if history.verdict.decision == Decision.ABORT:
-            raise TrainingAbortedError(f"{history.verdict.judge}: {history.verdict.reason}.")
         assert trainer.checkpoints is not None
-        best = trainer.checkpoints.best()
+        best = trainer.checkpoints.best() if history.best_epoch is not None else None
+        if best is None and history.verdict.decision == Decision.ABORT:
+            raise TrainingAbortedError(f"{history.verdict.judge}: {history.verdict.reason}.")
         if best is None:
-            raise TrainingAbortedError("No epoch had a defined validation score, so there is no best checkpoint.")
+            raise TrainingAbortedError(
+                "No epoch can be the best: in each a class was never predicted, or the score undefined. "
+                "collapse_report.json says more; guard=off measures such an epoch all the same."
+            )
         best.load_model(trainer.module)
         measured = {}
         for name in ("valid", "test"):

@@ -13,6 +13,7 @@ from counterpoise.baselines import baseline_metrics
 from counterpoise.data.cache import Cache
 from counterpoise.data.records import Dataset
 from counterpoise.engine.progress import History
+from counterpoise.events import Decision
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import Objective
 from counterpoise.tracking.console import near, result_table
@@ -29,13 +30,15 @@ def make_result(
 ) -> dict[str, Any]:
     """The content of ``result.json``; ``facts`` are further entries, ``seed``, ``valid`` and ``test`` among them."""
     return {
-        "status": "finished",
+        "status": "collapsed" if history.verdict.decision == Decision.ABORT else "finished",
         "data": dataset.name,
         "data_fingerprint": data_fingerprint,
         "objective": {"metric": objective.name, "score": history.best_score, "maximise": objective.maximise},
         "best_epoch": history.best_epoch,
         "epochs": len(history.epochs),
         "ended_by": {"judge": history.verdict.judge, "reason": history.verdict.reason},
+        "alarms": len(history.alarms),
+        "rescues": history.rescues,
         "baselines": baselines(dataset, cache, data_fingerprint),
         **facts,
     }
@@ -59,6 +62,10 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
     title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside the baselines"
     console.print(result_table(title, rows))
+    if result["rescues"]:
+        last = result["rescues"][-1]
+        count = "once" if len(result["rescues"]) == 1 else f"{len(result['rescues'])} times"
+        console.print(f"Rescued {count}, at last with the learning rate × {last['lr_factor']:g}: {last['reason']}.")
     difference = test["accuracy"] - valid["accuracy"] if test else 0.0
     if abs(difference) > FAR:
         console.print(f"Test accuracy is {difference:+.1%} from validation's: the two splits differ.")

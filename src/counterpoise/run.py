@@ -19,6 +19,7 @@ from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
+from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
 from counterpoise.jsonio import read_json
 from counterpoise.losses import Loss, LossContext
@@ -74,7 +75,8 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         return {"status": "dry_run", "plan": asdict(plan)}
 
     run_folder = RunFolder(folder)
-    with run_folder.held():
+    signals = SignalGuard()
+    with signals.listening(), run_folder.held():
         fingerprint = dataset_fingerprint(dataset)
         metadata = _metadata(plan, fingerprint, dataset, invocation, said)
         run_folder.check(config, metadata)
@@ -94,6 +96,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
                 folder=run_folder,
                 console=console,
                 tracker=experiment["tracker"].build(folder),
+                signals=signals,
             )
             trainer = job.build(loss, objective)  # what can be refused is refused before anything is written
             run_folder.claim(config, metadata, invocation.hydra_files)

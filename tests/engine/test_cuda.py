@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.trainer import Trainer
+from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.non_finite import NonFiniteConfig, NonFiniteGuard
 from counterpoise.models.base import ModelOutput, padding_mask
 from counterpoise.optim.adamw import AdamW, AdamWConfig
@@ -49,6 +50,9 @@ class Network(nn.Module):
         return ModelOutput(logits * math.nan if self.spoilt else logits)
 
 
+RUN = Circumstances(classes=("0", "1"), weighted=True, precision="fp32", lr=0.01, base_lr=0.01)
+
+
 def trainer(precision: Any, *observers: Any, folder: Path | None = None, **more: Any) -> Trainer:
     fabric = make_fabric("cuda", precision)
     model = Network()
@@ -75,7 +79,7 @@ def fit(precision: Any, *observers: Any, **more: Any) -> Trainer:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_each_precision_trains(precision: str) -> None:
-    made = fit(precision, judges=[NonFiniteGuard(NonFiniteConfig())])
+    made = fit(precision, judges=[NonFiniteGuard(NonFiniteConfig(), "stop", RUN)])
     losses = [epoch["train_loss"] for epoch in made.history.epochs]
     assert len(losses) == 3
     assert losses[-1] < losses[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from counterpoise.engine.loaders import as_batch
 from counterpoise.engine.precision import allow_tf32
 from counterpoise.engine.update import not_finite
 from counterpoise.events import CONTINUE, BaseJudge, BaseObserver, Decision, EpochEvent, UpdateEvent, Verdict, strongest
+from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.non_finite import NonFiniteConfig, NonFiniteGuard
 from counterpoise.losses import CrossEntropy, CrossEntropyConfig, LossContext
 from counterpoise.models.base import ModelOutput
@@ -34,6 +34,9 @@ from counterpoise.models.base import ModelOutput
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
+RUN = Circumstances(classes=("0", "1"), weighted=True, precision="fp32", lr=0.01, base_lr=0.01)
 
 
 def test_same_run_twice_gives_the_same_bits() -> None:
@@ -113,7 +116,7 @@ class PoisonedModel(ToyModel):
         return ModelOutput(output.logits * float("nan")) if bad else output
 
 
-def poisoned(folder: Path, at: int, *, log_every: int, checkpoint_updates: int, watch: bool = True) -> Trainer:
+def poisoned(folder: Path, at: int, *, log_every: int, patience: int) -> Trainer:
     model = PoisonedModel(at)
     trainer = Trainer(
         model,
@@ -121,28 +124,12 @@ def poisoned(folder: Path, at: int, *, log_every: int, checkpoint_updates: int, 
         nn.CrossEntropyLoss(),
         epochs=2,
         log_every=log_every,
-        judges=[NonFiniteGuard(NonFiniteConfig(non_finite=watch))],
+        judges=[NonFiniteGuard(NonFiniteConfig(patience=patience), "stop", RUN)],
         checkpoints=CheckpointStore(folder),
-        checkpoint_updates=checkpoint_updates,
+        checkpoint_updates=3,
     )
     trainer.fit(Setup(samples=40).loader(), ToySplit(15, 1))
     return trainer
-
-
-# A checkpoint that is due between the NaN and its discovery must not be written, nor one at the epoch's end.
-@pytest.mark.parametrize(("at", "log_every", "updates", "good"), [(7, 10, 3, 6), (7, 1, 1, 6), (15, 4, 5, 10)])
-def test_an_aborted_run_keeps_its_last_good_checkpoint(
-    at: int, log_every: int, updates: int, good: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    trainer = poisoned(tmp_path, at, log_every=log_every, checkpoint_updates=updates)
-    assert trainer.history.verdict.decision == Decision.ABORT
-    assert trainer.history.verdict.judge == "non_finite"
-    checkpoint = CheckpointStore(tmp_path).newest()
-    assert checkpoint is not None
-    assert checkpoint.manifest["position"]["update"] == good
-    model = ToyModel()
-    checkpoint.load_model(model)
-    assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
 
 def newest_is_finite(folder: Path) -> bool:
@@ -152,14 +139,29 @@ def newest_is_finite(folder: Path) -> bool:
     return all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
 
-# The step with the NaN is left out, so the model survives it.
-def test_without_a_guard_it_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        trainer = poisoned(tmp_path, 3, log_every=10, checkpoint_updates=2, watch=False)
-    assert "are not finite" in caplog.text  # no checkpoint for the rest of that epoch
-    assert math.isnan(trainer.history.epochs[0]["train_loss"])
-    assert math.isfinite(trainer.history.epochs[0]["score"])
-    assert math.isfinite(trainer.history.epochs[1]["train_loss"])
+# Found at the next logged update, wherever the NaN was; the step with it was left out, so every checkpoint is good.
+@pytest.mark.parametrize(("at", "log_every", "found"), [(7, 10, 10), (7, 1, 7), (15, 4, 16)])
+def test_a_guard_aborts_on_what_is_no_number(at: int, log_every: int, found: int, tmp_path: Path) -> None:
+    trainer = poisoned(tmp_path, at, log_every=log_every, patience=1)
+    assert trainer.history.verdict.decision == Decision.ABORT
+    assert trainer.history.verdict.judge == "non_finite"
+    assert trainer.position.update == found
+    (alarm,) = trainer.history.alarms
+    assert (alarm["update"], alarm["action"]) == (found, "stopped")
+    checkpoint = CheckpointStore(tmp_path).newest()
+    assert checkpoint is not None
+    assert checkpoint.manifest["position"]["update"] < found
+    assert newest_is_finite(tmp_path)
+
+
+def test_a_single_one_is_left_out_and_counted(tmp_path: Path) -> None:
+    trainer = poisoned(tmp_path, 3, log_every=5, patience=2)
+    assert trainer.history.verdict.decision == Decision.CONTINUE
+    assert [alarm["action"] for alarm in trainer.history.alarms] == ["warned"]
+    first = trainer.history.epochs[0]
+    assert first["stepped"] == 9  # of ten: it counts in no mean
+    assert math.isfinite(first["train_loss"])
+    assert math.isfinite(first["grad_norm"])
     assert newest_is_finite(tmp_path)
 
 
@@ -268,7 +270,7 @@ def test_an_overflow_skips_the_step_and_the_schedule() -> None:
 
 # With two updates an epoch the scaler may well search through all of the first.
 def test_an_epoch_without_any_step_is_no_fault() -> None:
-    setup = Setup(precision="fp16", epochs=2, samples=8, judges=[NonFiniteGuard(NonFiniteConfig())])
+    setup = Setup(precision="fp16", epochs=2, samples=8, judges=[NonFiniteGuard(NonFiniteConfig(), "stop", RUN)])
     trainer = setup.trainer()
     scaler = trainer.updater.scaler
     assert scaler is not None

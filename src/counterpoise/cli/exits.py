@@ -6,9 +6,11 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from counterpoise.errors import TrainingAbortedError, UserError
+from counterpoise.errors import PreemptedError, TrainingAbortedError, UserError
 
-EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
+"""Done; a fault of the run; a mistake of the user; the run's own criteria are not met; preempted, resume it (75 is
+``EX_TEMPFAIL``, "try again later"); interrupted before there was anything to resume, or told twice."""
 
 
 def attempt(action: Callable[[], int]) -> int:
@@ -23,9 +25,11 @@ def report(error: BaseException) -> int:
     """Show an error as it deserves, and say with what code to exit."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
+    if isinstance(error, PreemptedError):
+        print(f"\n{error}", file=sys.stderr)
+        return EXIT_PREEMPTED
     if isinstance(error, KeyboardInterrupt):
-        where = error.args[0] if error.args else "<run folder>"
-        print(f"\nInterrupted. To continue: resume={where}, or the same multirun again.", file=sys.stderr)
+        print("\nInterrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
     if isinstance(error, UserError):
         print(_listing(error), file=sys.stderr)

@@ -20,7 +20,7 @@ from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, attempt
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare
 from counterpoise.config.refusal import explain
-from counterpoise.errors import TrainingAbortedError, UserError, fail
+from counterpoise.errors import PreemptedError, TrainingAbortedError, UserError, fail
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
 
@@ -37,7 +37,7 @@ def train(conf: Path) -> int:
         conf: the folder of ``config.yaml``.
 
     Returns:
-        the exit code: 0, 1 for a fault of the run, 2 for a mistake of the user, 130 for Ctrl-C.
+        the exit code, see :mod:`counterpoise.cli.exits`.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise; how an error is shown is decided below
     os.environ["COUNTERPOISE_CONF"] = str(conf.resolve())  # launchers' workers inherit it
@@ -54,10 +54,11 @@ def _train(arguments: list[str], conf: Path) -> int:
     arguments = prepare(arguments)
     options = parse_options(arguments)
     caught: list[Exception] = []
+    results: list[Mapping[str, Any]] = []
 
     def single_job(config: DictConfig) -> None:
         try:
-            train_job(config)
+            results.append(train_job(config))
         except Exception as error:  # kept for below: Hydra would print a line of its own about it
             caught.append(error)
 
@@ -67,6 +68,14 @@ def _train(arguments: list[str], conf: Path) -> int:
         _call_hydra(single_job, arguments, options.overrides, conf)
     if caught:
         raise caught[0]
+    return _code(results[0]) if results else EXIT_OK
+
+
+def _code(result: Mapping[str, Any]) -> int:
+    """What a run that left a result exits with."""
+    if result["status"] == "collapsed":
+        print(f"The run was stopped: {result['ended_by']['reason']}.", file=sys.stderr)
+        return EXIT_FAULT
     return EXIT_OK
 
 
@@ -91,12 +100,8 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrid
         raise
 
 
-def train_job(config: DictConfig) -> float | None:
-    """One run, as Hydra calls it.
-
-    Returns:
-        the objective's score, larger being better, for a sweeper; ``None`` for a dry run.
-    """
+def train_job(config: DictConfig) -> Mapping[str, Any]:
+    """One run; its result, or the plan of a dry one."""
     _show_warnings()
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
@@ -111,18 +116,27 @@ def train_job(config: DictConfig) -> float | None:
             "overrides.yaml": OmegaConf.create(list(overrides)),
         }
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
-        result = run(plain, folder, invocation)
-    except KeyboardInterrupt:
+        return run(plain, folder, invocation)
+    except PreemptedError as error:
         from counterpoise.tracking.console import near
 
-        raise KeyboardInterrupt(near(folder)) from None
+        begun = (folder / ".hydra" / "overrides.yaml").is_file()
+        raise PreemptedError(error.reason, near(folder) if begun else "") from None
     finally:
         _remove_if_empty(folder, Path(settings.runtime.cwd))
-    return None if result.get("status") == "dry_run" else _for_sweeper(result["objective"])
 
 
-def _for_sweeper(objective: Mapping[str, Any]) -> float:
-    """The score as sweepers see it, whose direction is fixed: larger is better."""
+def _for_sweeper(result: Mapping[str, Any]) -> float | None:
+    """The score as sweepers see it, whose direction is fixed: larger is better.
+
+    NaN, which they take for a failed trial, for a run that collapsed: a healthy epoch before it does not make its
+    configuration one to choose. ``None`` for a dry run.
+    """
+    if result["status"] == "dry_run":
+        return None
+    if result["status"] == "collapsed":
+        return float("nan")
+    objective = result["objective"]
     return float(objective["score"]) * (1 if objective["maximise"] else -1)
 
 
@@ -137,7 +151,7 @@ def sweep_job(config: DictConfig) -> float | None:
     print(f"\nJob {folder.name}", flush=True)
     (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     try:
-        return train_job(config)
+        return _for_sweeper(train_job(config))
     except Exception as error:
         _record_failure(folder, error)
         return float("nan")

@@ -91,7 +91,7 @@ class Experiment:
 JUDGES = {
     "objective": "counterpoise.metrics.ObjectiveConfig",
     "early_stopping": "counterpoise.guards.early_stopping.EarlyStoppingConfig",
-    "guard": "counterpoise.guards.non_finite.NonFiniteConfig",
+    "guard": "counterpoise.guards.config.GuardConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
 

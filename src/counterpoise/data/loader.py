@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,6 +35,8 @@ class Group:
     """Samples of the group over all processes."""
     idle: bool = False
     """This process got no sample of a partial last group: its one batch only keeps it in step, at weight zero."""
+    indices: NDArray[np.int64] | None = None
+    """This process's samples in the split, where its loader knows them."""
 
 
 class Loader:
@@ -123,9 +125,15 @@ class Loader:
         mine = samples[self.rank :: self.processes]
         if not len(mine):
             return Group([self.data.batch(samples[:1])], len(samples), idle=True)
-        starts = range(0, len(mine), self.batch_size)
-        batches = [self.data.batch(mine[start : start + self.batch_size]) for start in starts]
-        return Group(batches, len(samples))
+        return Group(self._micro_batches(mine, self.batch_size), len(samples), indices=mine)
+
+    def _micro_batches(self, samples: NDArray[np.int64], size: int) -> list[Batch]:
+        return [self.data.batch(samples[start : start + size]) for start in range(0, len(samples), size)]
+
+    def split(self, group: Group, size: int) -> Group:
+        """The same group in micro-batches of at most ``size`` samples."""
+        assert group.indices is not None
+        return replace(group, batches=self._micro_batches(group.indices, size))
 
 
 def evaluation_batches(data: EncodedSplit, batch_size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:

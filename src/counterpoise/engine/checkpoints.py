@@ -1,8 +1,8 @@
 """Checkpoints: state only, checked by checksums, replaced by renaming, loaded without running code.
 
-``checkpoints/last`` is the newest, ``previous`` the one before it, ``best`` the weights of the best epoch. Each is a
-folder with ``model.safetensors``, ``state.pt`` (not in ``best``) and ``manifest.json``. At every moment of a save at
-least one of ``last`` and ``previous`` is whole.
+``checkpoints/last`` is the newest, ``previous`` the one before it, ``best`` the weights of the best epoch, ``first``
+and ``healthy`` what a rescue goes back to. Each is a folder with ``model.safetensors``, ``state.pt`` (not in ``best``)
+and ``manifest.json``. At every moment of a save at least one of ``last`` and ``previous`` is whole.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a checkpoint's layout changes."""
 MODEL, STATE = "model.safetensors", "state.pt"
 PACKAGES = "counterpoise", "torch"
 """Whose versions a manifest tells; for people, nothing is decided by them."""
-LAST, PREVIOUS, BEST = "last", "previous", "best"
+LAST, PREVIOUS, BEST, FIRST, HEALTHY = "last", "previous", "best", "first", "healthy"
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,14 @@ class CheckpointStore:
         self.identity = dict(identity or {})
         self._last_is_damaged = False
 
-    def save_last(self, model: nn.Module, state: Mapping[str, Any], position: Mapping[str, int]) -> None:
-        """Make this the newest checkpoint; what was the newest becomes ``previous``."""
-        temporary = self._write("last", model, state, position)
+    def save_last(
+        self, model: nn.Module, state: Mapping[str, Any], position: Mapping[str, int], *, healthy: bool = False
+    ) -> None:
+        """Make this the newest checkpoint; what was the newest becomes ``previous``.
+
+        A healthy one also becomes ``healthy``, and the first of a run ``first``.
+        """
+        temporary = self._write("last", model, state, position, healthy=healthy)
         last, previous = self.folder / LAST, self.folder / PREVIOUS
         if self._last_is_damaged:
             _remove(last)  # ``previous`` is the only whole one: it stays
@@ -80,6 +85,21 @@ class CheckpointStore:
             last.rename(previous)
         temporary.rename(last)
         self._last_is_damaged = False
+        _sync_folder(self.folder)
+        if healthy:
+            self._keep_healthy(last)
+
+    def _keep_healthy(self, checkpoint: Path) -> None:
+        """Give a checkpoint a second name, ``healthy``; no byte is written again."""
+        for name in (HEALTHY, FIRST):
+            kept, linked = self.folder / name, self.folder / f".{name}.linking"
+            if name == FIRST and kept.exists():
+                continue
+            _remove(linked)
+            shutil.copytree(checkpoint, linked, copy_function=_link)
+            _sync_folder(linked)
+            _remove(kept)
+            linked.rename(kept)
         _sync_folder(self.folder)
 
     def save_best(self, model: nn.Module, position: Mapping[str, int]) -> None:
@@ -94,7 +114,15 @@ class CheckpointStore:
         _sync_folder(self.folder)
         _remove(retired)
 
-    def _write(self, name: str, model: nn.Module, state: Mapping[str, Any] | None, position: Mapping[str, int]) -> Path:
+    def _write(
+        self,
+        name: str,
+        model: nn.Module,
+        state: Mapping[str, Any] | None,
+        position: Mapping[str, int],
+        *,
+        healthy: bool = True,
+    ) -> Path:
         temporary = self.folder / f".{name}.writing"
         _remove(temporary)
         temporary.mkdir(parents=True)
@@ -105,6 +133,7 @@ class CheckpointStore:
         manifest = {
             "format": FORMAT,
             "position": dict(position),
+            "healthy": healthy,
             "identity": self.identity,
             "versions": {name: version(name) for name in PACKAGES},
             "checksums": folder_checksums(temporary),
@@ -133,11 +162,32 @@ class CheckpointStore:
                 if problems:
                     log.warning("%s Falling back to the checkpoint before it, %s.", problems[0], folder)
                     self._last_is_damaged = True
-                return self._opened(folder)
+                checkpoint = self._opened(folder)
+                self._link_again(checkpoint)
+                return checkpoint
             problems.append(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
         if problems:
             remedy = Problem(str(self.folder), "no checkpoint is whole.", "Remove the run folder to start over.")
             raise UserError([*problems, remedy])
+        return None
+
+    def _link_again(self, checkpoint: Checkpoint) -> None:
+        """Do what a kill behind the last renaming left undone, or a rescue would go back further than without it."""
+        kept = self.folder / HEALTHY
+        if not checkpoint.manifest.get("healthy"):
+            return
+        if damage(kept) is not None or read_json(kept / MANIFEST)["position"] != checkpoint.manifest["position"]:
+            self._keep_healthy(checkpoint.folder)
+
+    def healthy(self, *, first: bool = False) -> Checkpoint | None:
+        """What a rescue may go back to, the newest or the very first; ``None`` where there is none that is whole."""
+        folder = self.folder / (FIRST if first else HEALTHY)
+        if not folder.exists():
+            return None
+        problem = damage(folder)
+        if problem is None:
+            return self._opened(folder)
+        log.warning("%s: this checkpoint is damaged: %s. No rescue can go back to it.", folder, problem)
         return None
 
     def best(self) -> Checkpoint | None:
@@ -179,6 +229,13 @@ def _load_state(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target)
 
 
 def _sync_file(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from counterpoise.data.encode.base import Batch
 from counterpoise.data.loader import Group
 from counterpoise.engine.rng import seed_draw
+from counterpoise.errors import OutOfMemoryError
 from counterpoise.updates import updates_per_epoch
 
 
@@ -25,6 +27,9 @@ class GroupSource(Protocol):
 
     def groups(self, epoch: int, consumed: int = 0) -> Iterator[Group]:
         """The groups of ``epoch``, from the one that begins at sample ``consumed`` on."""
+
+    def split(self, group: Group, size: int) -> Group:
+        """The same group in micro-batches of at most ``size`` samples."""
 
 
 def as_batch(item: Any, first_row: int = 0) -> Batch:
@@ -96,6 +101,32 @@ class ForeignLoader:
             if seen >= consumed:
                 yield Group(group, samples)
             seen += samples
+
+    def split(self, group: Group, size: int) -> Group:
+        """The same group in micro-batches of at most ``size`` samples.
+
+        Raises:
+            OutOfMemoryError: if a batch holds more than tensors that have its samples in their first dimension.
+        """
+        return replace(group, batches=[part for batch in group.batches for part in split_batch(batch, size)])
+
+
+def split_batch(batch: Batch, size: int) -> list[Batch]:
+    """A batch cut into parts of at most ``size`` samples; raises as :meth:`ForeignLoader.split`."""
+
+    def part(value: Any, start: int) -> Any:
+        if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != len(batch):
+            shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise OutOfMemoryError("training", f"an input ({shape}) does not have the {len(batch)} samples first.")
+        return value[start : start + size]
+
+    def inputs(start: int) -> Any:
+        if isinstance(batch.inputs, Mapping):
+            return {name: part(value, start) for name, value in batch.inputs.items()}
+        return tuple(part(value, start) for value in batch.inputs)
+
+    starts = range(0, len(batch), size)
+    return [Batch(inputs(start), part(batch.labels, start), part(batch.rows, start)) for start in starts]
 
 
 class ForeignBatches:

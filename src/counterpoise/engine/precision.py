@@ -88,6 +88,14 @@ def precision_plugin(device: str, precision: PrecisionName) -> Precision:
     return Autocast("16-mixed", device, scaler=torch.amp.GradScaler(device))
 
 
+def switch_precision(fabric: Fabric, precision: PrecisionName) -> None:
+    """Compute in another number format from here on; parameters are kept in float32 by all but fp64.
+
+    What Fabric has wrapped already asks the strategy for its precision at every call.
+    """
+    fabric.strategy.precision = precision_plugin(fabric.device.type, precision)
+
+
 def exact_dtype(device: torch.device) -> torch.dtype:
     """float64 where the device has it: what sums over an epoch are kept in."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -41,6 +41,10 @@ class History:
     best_score: float | None = None
     verdict: Verdict = CONTINUE
     """Why training ended; ``CONTINUE`` means that it ran all its epochs."""
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    """Every :class:`~counterpoise.events.Alarm` as a dictionary, with the ``action`` taken; a rescue forgets none."""
+    rescues: list[dict[str, Any]] = field(default_factory=list)
+    """Every :class:`~counterpoise.events.Rescue` as a dictionary."""
 
     @property
     def updates(self) -> int:
@@ -51,7 +55,8 @@ class History:
         """Plain values only."""
         verdict = [int(self.verdict.decision), self.verdict.judge, self.verdict.reason]
         best = [self.best_epoch, self.best_score]
-        return {"epochs": plain(self.epochs), "best": best, "verdict": verdict}
+        events = {"alarms": plain(self.alarms), "rescues": plain(self.rescues)}
+        return {"epochs": plain(self.epochs), "best": best, "verdict": verdict, **events}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> History:
@@ -59,7 +64,8 @@ class History:
         decision, judge, reason = state["verdict"]
         verdict = CONTINUE if decision == Decision.PREEMPT else Verdict(Decision(decision), judge, reason)
         best_epoch, best_score = state["best"]
-        return cls(list(state["epochs"]), best_epoch, best_score, verdict)
+        events = list(state["alarms"]), list(state["rescues"])
+        return cls(list(state["epochs"]), best_epoch, best_score, verdict, *events)
 
 
 @dataclass
@@ -67,26 +73,25 @@ class Tally:
     """An epoch's running figures."""
 
     sums: Tensor
-    """Losses, weights and gradient norms, ``[3]``: on the device, so that adding waits for nothing."""
+    """Losses, weights, gradient norms and number of updates, ``[4]``: on the device, so that adding waits for nothing.
+    What is not finite is left out: such an update changed nothing."""
     lr: float
     """Learning rate of the newest update."""
-    stepped: int = 0
-    """Updates that are in the sums: a step that the scaler skipped is not, its loss or norm may be infinite."""
 
     def add(self, figures: Tensor) -> None:
-        """Count an update that stepped."""
-        self.sums += figures
-        self.stepped += 1
+        """Count an update by its three figures."""
+        one = figures.new_ones(1)
+        self.sums += torch.where(figures.sum().isfinite(), torch.cat((figures, one)), 0.0)
 
-    def means(self) -> tuple[float, float]:
-        """Training loss and gradient norm; NaN where there is nothing to take a mean of."""
-        total, weight, norms = self.sums.tolist()
+    def read(self) -> tuple[float, float, int]:
+        """Training loss, mean gradient norm, and the updates counted; NaN where there is nothing to take a mean of."""
+        total, weight, norms, updates = self.sums.tolist()
         nan = float("nan")
-        return total / weight if weight else nan, norms / self.stepped if self.stepped else nan
+        return total / weight if weight else nan, norms / updates if updates else nan, int(updates)
 
     def state_dict(self) -> dict[str, Any]:
         """Its fields, on the CPU."""
-        return {"sums": self.sums.cpu(), "lr": self.lr, "stepped": self.stepped}
+        return {"sums": self.sums.cpu(), "lr": self.lr}
 
 
 def plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -12,11 +13,12 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
-from counterpoise.engine.precision import exact_dtype
+from counterpoise.engine.memory import MemoryPlan
+from counterpoise.engine.precision import exact_dtype, switch_precision
 from counterpoise.engine.progress import History, Position, Tally, plain
 from counterpoise.engine.rng import random_state, set_random_state
 from counterpoise.engine.update import Updater
-from counterpoise.events import Judge
+from counterpoise.events import Judge, Rescue
 from counterpoise.optim.schedules import Schedule
 
 log = logging.getLogger(__name__)
@@ -49,26 +51,36 @@ class RunState:
         self.schedule = schedule
         self.judges = judges
         self.checkpoints = checkpoints
+        self.memory = MemoryPlan()
         self.position = Position()
         self.history = History()
         self.new_epoch()
 
     @property
+    def rate_factor(self) -> float:
+        """What rescues make of the coming update's scheduled learning rate."""
+        return Rescue(**self.history.rescues[-1]).scale(self.position.update) if self.history.rescues else 1.0
+
+    @property
     def next_lr(self) -> float:
         """Learning rate of the coming update (first parameter group)."""
-        return float(self.updater.optimizer.param_groups[0]["lr"])
+        return float(self.updater.optimizer.param_groups[0]["lr"]) * self.rate_factor
 
     def new_epoch(self) -> None:
         """Begin to count anew."""
-        sums = torch.zeros(3, dtype=exact_dtype(self.fabric.device), device=self.fabric.device)
+        sums = torch.zeros(4, dtype=exact_dtype(self.fabric.device), device=self.fabric.device)
         self.tally = Tally(sums, self.next_lr)
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment, unless something in it is not finite any more."""
+    def save(self, *, healthy: bool = False) -> None:
+        """Write a checkpoint of this moment, unless something in it is not finite any more.
+
+        Args:
+            healthy: whether a rescue may come back to it.
+        """
         if self.checkpoints is None:
             return
         if self.fabric.is_global_zero and self._finite():
-            self.checkpoints.save_last(self.module, self.state_dict(), self.position.state_dict())
+            self.checkpoints.save_last(self.module, self.state_dict(), self.position.state_dict(), healthy=healthy)
         self.fabric.barrier()
 
     def save_best(self) -> None:
@@ -90,6 +102,8 @@ class RunState:
             "position": self.position.state_dict(),
             "history": self.history.state_dict(),
             "epoch": {**self.tally.state_dict(), "component_norms": plain(self.updater.component_norms)},
+            "watch": plain(self.updater.watch.state_dict()),
+            "memory": self.memory.state_dict(),
             "optimizer": self.updater.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
             "scaler": scaler.state_dict() if scaler is not None else None,
@@ -110,8 +124,11 @@ class RunState:
         self.position = Position(**state["position"])
         self.history = History.from_state(state["history"])
         epoch = state["epoch"]
-        self.tally = Tally(epoch["sums"].to(self.tally.sums), epoch["lr"], epoch["stepped"])
+        self.tally = Tally(epoch["sums"].to(self.tally.sums), epoch["lr"])
         self.updater.component_norms = dict(epoch["component_norms"])
+        self.updater.watch.load_state_dict(state["watch"])
+        self.memory.load_state_dict(state["memory"])
+        self._use_precision()
         self.updater.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
@@ -120,3 +137,23 @@ class RunState:
         for judge in self.judges:
             judge.load_state_dict(state["judges"].get(judge.name, {}))
         set_random_state(state["random"])
+
+    def roll_back(self, checkpoint: Checkpoint, rescue: Rescue) -> None:
+        """Continue from ``checkpoint`` as ``rescue`` says; alarms, rescues and the best epoch are not forgotten."""
+        before = self.history
+        self.load(checkpoint)
+        self.history = replace(
+            self.history,
+            alarms=before.alarms,
+            rescues=[*before.rescues, asdict(rescue)],
+            best_epoch=before.best_epoch,
+            best_score=before.best_score,
+        )
+        self._use_precision()
+        self.tally.lr = self.next_lr
+        self.save()
+
+    def _use_precision(self) -> None:
+        chosen = [rescue["precision"] for rescue in self.history.rescues if rescue["precision"]]
+        if chosen:
+            switch_precision(self.fabric, chosen[-1])

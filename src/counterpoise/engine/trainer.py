@@ -1,10 +1,11 @@
 """The training loop.
 
 In order: draw the group's micro-batches → weight of the group → forward and backward per micro-batch → norm, clip, step
-if the norm is finite → schedule → observers → verdict. The loop reads nothing from the device between two logged
+if loss and norm are finite → schedule → observers → verdict. The loop reads nothing from the device between two logged
 updates, save one number per update in fp16, whether the gradient scaler skipped the step; and a model may read for
 itself, as BiLSTM does. Checkpoints are written at update boundaries only, and everything random is a function of (seed,
-epoch, update), so a resumed run continues with the same bits.
+epoch, update), so a resumed run continues with the same bits, an update that ran out of memory is done again as it was,
+and a rescue goes back without a trace of what it left.
 """
 
 from __future__ import annotations
@@ -13,27 +14,30 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from counterpoise.data.encode.base import EncodedSplit
 from counterpoise.data.loader import Group, Loader, prefetch
 from counterpoise.engine.checkpoints import CheckpointStore
+from counterpoise.engine.council import Council
 from counterpoise.engine.criteria import as_loss
 from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.progress import History, Position
+from counterpoise.engine.rescue import Lifeline
 from counterpoise.engine.rng import seed_update
 from counterpoise.engine.state import RunState
-from counterpoise.engine.update import Updater, UpdateResult
-from counterpoise.events import Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict, strongest
+from counterpoise.engine.update import Updater, UpdateResult, scaled_rates
+from counterpoise.events import Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict
+from counterpoise.guards.rescue import RescueConfig
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective, ObjectiveConfig
 from counterpoise.optim.adamw import components
@@ -63,6 +67,7 @@ class Trainer:
         prefetch: groups that a thread draws ahead from a :class:`Loader`; other loaders have workers of their own.
         observers: told of every logged update and every epoch.
         judges: asked after them; the strongest verdict is obeyed.
+        rescue: how a run is brought back when a judge says roll back; ``None`` ends it then.
         checkpoints: where to keep state; ``None`` keeps none.
         checkpoint_updates: updates between two checkpoints; 0 saves at the end of epochs only.
         checkpoint_seconds: seconds between two checkpoints, beside those; 0 for none. With several processes looked
@@ -94,6 +99,7 @@ class Trainer:
         prefetch: int = 0,
         observers: Sequence[Observer] = (),
         judges: Sequence[Judge] = (),
+        rescue: RescueConfig | None = None,
         checkpoints: CheckpointStore | None = None,
         checkpoint_updates: int = 0,
         checkpoint_seconds: float = 0.0,
@@ -120,6 +126,8 @@ class Trainer:
         self.checkpoint_updates = checkpoint_updates
         self.checkpoint_seconds = checkpoint_seconds
         self.state = RunState(self.fabric, model, self.updater, schedule, self.judges, checkpoints)
+        self.lifeline = Lifeline(rescue, self.state)
+        self.council = Council(self.fabric, self.observers, self.judges, lambda: self.lifeline.holds)
 
     @property
     def position(self) -> Position:
@@ -155,12 +163,13 @@ class Trainer:
                 self._train_epoch(source)
                 if self.history.verdict.decision < Decision.STOP:
                     self._finish_epoch(batches)
-                elif self.history.verdict.decision < Decision.ABORT:
+                elif self.history.verdict.decision < Decision.ROLL_BACK:
                     self._save()
+                if self.history.verdict.decision == Decision.ROLL_BACK:
+                    self._roll_back(source)
             verdict = self.history.verdict
         finally:
-            for observer in self.observers:
-                observer.on_finish(verdict)
+            self.council.tell(lambda observer: observer.on_finish(verdict))
         return self.history
 
     def _source(self, train: Loader | Iterable[Any]) -> GroupSource:
@@ -171,15 +180,21 @@ class Trainer:
     def _start(self, source: GroupSource) -> None:
         self._started = self._last_save = self._epoch_started = time.monotonic()
         self._samples = 0
-        plan = {
+        plan = self._plan(source)
+        self.council.tell(lambda observer: observer.on_start(plan))
+        if self.lifeline.holds and self.position.update == 0:
+            self.state.save(healthy=True)  # there must be something to go back to
+
+    def _plan(self, source: GroupSource) -> dict[str, Any]:
+        return {
             "epochs": self.epochs,
             "updates_per_epoch": source.updates_per_epoch,
             "total_updates": source.updates_per_epoch * self.epochs,
             "position": self.position.state_dict(),
             "history": self.history.epochs,
+            "alarms": self.history.alarms,
+            "rescues": self.history.rescues,
         }
-        for observer in self.observers:
-            observer.on_start(plan)
 
     # One epoch
 
@@ -192,19 +207,21 @@ class Trainer:
         with closing(prefetch(groups, ahead)) as drawn:
             for group in drawn:
                 remaining -= 1
-                self._one_update(group, last=remaining == 0)
+                self._one_update(group, source, last=remaining == 0)
                 if self.history.verdict.decision >= Decision.STOP:
                     return
 
     def _pinned(self, groups: Iterator[Group]) -> Iterator[Group]:
         if self.fabric.device.type != "cuda":
             return groups
-        return (Group([batch.pin() for batch in group.batches], group.samples, group.idle) for group in groups)
+        return (replace(group, batches=[batch.pin() for batch in group.batches]) for group in groups)
 
-    def _one_update(self, group: Group, *, last: bool) -> None:
-        seed_update(self.seed, self.fabric.global_rank, self.position.update, self.fabric.device)
+    def _one_update(self, group: Group, source: GroupSource, *, last: bool) -> None:
         self.state.tally.lr = self.state.next_lr
-        result = self.updater.run(group, watch_components=last)
+        logged = last or (self.position.update + 1) % self.log_every == 0
+        figures = self._gradients(group, source)
+        with scaled_rates(self.optimizer, self.state.rate_factor):
+            result = self.updater.step(*figures, watch_components=logged)
         self.position.update += 1
         self.position.consumed += group.samples
         self._samples += sum(len(batch) for batch in group.batches)
@@ -214,14 +231,27 @@ class Trainer:
                 self.schedule.step()
         else:
             self.position.skipped += 1
-        logged = last or self.position.update % self.log_every == 0
         if logged:
             self._tell_update(result)
+        self.council.between_updates(self.history)
         if not last and self._save_is_due(logged):
             self._save()
 
+    def _gradients(self, group: Group, source: GroupSource) -> tuple[Tensor, Tensor]:
+        """Of the group; done again in smaller micro-batches where it runs out of memory."""
+
+        def attempt(group: Group) -> tuple[Tensor, Tensor]:
+            self.updater.discard()
+            seed_update(self.seed, self.fabric.global_rank, self.position.update, self.fabric.device)
+            return self.updater.gradients(group)
+
+        if self.fabric.world_size > 1:  # the others would wait for ever for a process that begins anew
+            return attempt(group)
+        return self.state.memory.train(group, source, attempt)
+
     def _tell_update(self, result: UpdateResult) -> None:
         total, weight, norm = result.figures.tolist()
+        norms = self.updater.component_norms
         event = UpdateEvent(
             update=self.position.update,
             epoch=self.position.epoch,
@@ -231,41 +261,43 @@ class Trainer:
             samples=self._samples,
             seconds=time.monotonic() - self._started,
             skipped=self.position.skipped,
+            component_grad_norms=dict(zip(norms, torch.stack([*norms.values()]).tolist(), strict=True)),
+            **vars(self.updater.watch.read()),
         )
-        for observer in self.observers:
-            observer.on_update(event)
-        self.history.verdict = self._agreed(strongest([judge.after_update(event) for judge in self.judges]))
+        self.council.after_update(event, self.history)
 
     def _finish_epoch(self, batches: IndexedBatches) -> None:
-        predictions = predict(self.model, batches, self.loss, self.fabric.device)
+        predictions = self.state.memory.evaluate(
+            batches, lambda fitting: predict(self.model, fitting, self.loss, self.fabric.device)
+        )
         valid = predictions.metrics(self.classes or predictions.numbered_classes)
         # A model that gives NaN leaves nothing to score: never the best, and for a judge to see.
         score = float(self.objective.score(valid)) if "accuracy" in valid else float("nan")
-        is_best = self._is_best(score)
-        event = self._epoch_event(valid, score, is_best)
+        event = self._epoch_event(valid, score)
+        verdicts = [judge.after_epoch(event) for judge in self.council.judges]
+        event = replace(event, is_best=not self.council.collapsed and self._is_best(score))
         if self.schedule is not None and self.schedule.per == "epoch":
             self.schedule.step(score)
         self.history.epochs.append(asdict(event))
-        if is_best:
+        if event.is_best:
             self.history.best_epoch, self.history.best_score = event.epoch, score
-        self.history.verdict = self._agreed(strongest([judge.after_epoch(event) for judge in self.judges]))
+        self.council.after_epoch(event, verdicts, self.history)
         self.position.epoch += 1
         self.position.consumed = 0
         self.state.new_epoch()
-        if self.history.verdict.decision < Decision.ABORT:
-            if is_best:
+        if self.history.verdict.decision < Decision.ROLL_BACK:
+            if event.is_best:
                 self.state.save_best()
-            self._save()
-        for observer in self.observers:
-            observer.on_epoch(event)
+            self.council.between_updates(self.history)
+            self._save(healthy=self.lifeline.config is not None and not self.council.alarmed)
 
     def _is_best(self, score: float) -> bool:
         if math.isnan(score):
             return False
         return self.history.best_score is None or self.objective.better(score, self.history.best_score)
 
-    def _epoch_event(self, valid: Mapping[str, Any], score: float, is_best: bool) -> EpochEvent:
-        train_loss, grad_norm = self.state.tally.means()
+    def _epoch_event(self, valid: Mapping[str, Any], score: float) -> EpochEvent:
+        train_loss, grad_norm, stepped = self.state.tally.read()
         return EpochEvent(
             epoch=self.position.epoch,
             update=self.position.update,
@@ -274,17 +306,20 @@ class Trainer:
             lr=self.state.tally.lr,
             valid=valid,
             score=score,
-            is_best=is_best,
+            is_best=False,  # whether it is, depends on what the judges say of it
             seconds=time.monotonic() - self._epoch_started,
             component_grad_norms={name: float(norm) for name, norm in self.updater.component_norms.items()},
-            stepped=self.state.tally.stepped,
+            stepped=stepped,
         )
 
-    def _agreed(self, verdict: Verdict) -> Verdict:
-        """The first process decides for all: one that went on alone would wait for the others for ever."""
-        if self.fabric.world_size == 1:
-            return verdict
-        return self.fabric.broadcast(verdict)
+    # Rescue
+
+    def _roll_back(self, source: GroupSource) -> None:
+        rescue = self.lifeline.pull(source.updates_per_epoch * self.epochs)
+        if rescue is not None:
+            self._last_save = time.monotonic()
+            plan = self._plan(source)
+            self.council.tell(lambda observer: observer.on_rescue(rescue, plan))
 
     # Checkpoints
 
@@ -296,8 +331,8 @@ class Trainer:
                 due = logged and self.fabric.broadcast(due)  # clocks differ
         return due and self.history.verdict.decision < Decision.STOP
 
-    def _save(self) -> None:
-        self.state.save()
+    def _save(self, *, healthy: bool = False) -> None:
+        self.state.save(healthy=healthy)
         self._last_save = time.monotonic()
 
 

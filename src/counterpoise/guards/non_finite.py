@@ -1,57 +1,104 @@
-"""Abort a run whose loss or gradient is no longer a number: nothing that follows could be."""
+"""The non-finite guard: NaN and infinities in loss or gradient."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from counterpoise.events import CONTINUE, BaseJudge, Decision, EpochEvent, UpdateEvent, Verdict
+from counterpoise.config.schema import AT_LEAST_ONE
+from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, UpdateEvent, Verdict
+from counterpoise.guards.causes import Circumstances
+from counterpoise.guards.guard import Alarms, Policy, Window
+
+WINDOW = 5
+"""Logged updates whose losses are shown with an alarm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NonFiniteConfig:
-    """Whether to watch for NaN and infinities."""
+    """When NaN and infinities count. An update that has one is left out and counted in any case."""
 
-    non_finite: bool = True
-    """Abort when a logged update's loss, or an epoch's, is NaN or infinite."""
+    patience: Annotated[int, AT_LEAST_ONE] = 3
+    """Such updates in a row, logged or not, before it counts."""
+    scaler_patience: Annotated[int, AT_LEAST_ONE] = 40
+    """Updates in a row that the gradient scaler of fp16 may skip in search of its scale."""
 
 
 class NonFiniteGuard(BaseJudge):
-    """Says abort on a loss that is NaN or infinite; the checkpoint before it stays the newest.
+    """Counts updates whose loss or gradient was not finite, and looks at every epoch's validation loss.
 
-    A gradient norm that is not finite aborts too, unless a gradient scaler skipped that step: it looks for its scale by
-    overflowing now and then.
+    An overflow that the gradient scaler answers by a smaller scale is no finding: it looks for its scale that way. But
+    from 65,536 down to 1 takes it 16 updates; one that finds none in ``scaler_patience`` never will.
+
+    Args:
+        config: thresholds.
+        policy: what happens when something counts.
+        run: what the likely cause depends on.
     """
 
     Config: ClassVar[type] = NonFiniteConfig
     name = "non_finite"
 
-    def __init__(self, config: NonFiniteConfig) -> None:
+    def __init__(self, config: NonFiniteConfig, policy: Policy, run: Circumstances) -> None:
         self.config = config
-        self._skipped = 0
+        self.window = Window(WINDOW)
+        self.alarms = Alarms(self.name, policy, run, self.window)
+        self._seen = {"update": 0, "skipped": 0, "non_finite": 0, "overflows": 0}
+        self._alarmed = False
+
+    @property
+    def alarmed(self) -> bool:
+        """Whether the newest logged updates, or the last epoch, held anything that is not finite."""
+        return self._alarmed
+
+    @property
+    def collapsed(self) -> bool:
+        """The score of an epoch without a finite loss is undefined already."""
+        return False
 
     def after_update(self, event: UpdateEvent) -> Verdict:
-        """Look at a logged update."""
-        overflowed, self._skipped = event.skipped > self._skipped, event.skipped
-        finite = math.isfinite(event.loss) and (overflowed or math.isfinite(event.grad_norm))
-        return self._judge(finite, f"at update {event.update} the loss is {event.loss}, the gradient {event.grad_norm}")
+        """Look at what happened since the last logged update."""
+        self.window.add(event)
+        new = event.non_finite - self._seen["non_finite"]
+        overflows = self._overflows(event)
+        self._seen |= {"update": event.update, "skipped": event.skipped, "non_finite": event.non_finite}
+        warned, self._alarmed = self._alarmed, new > 0 or overflows >= self.config.scaler_patience
+        if event.non_finite_in_a_row >= self.config.patience:
+            seen = f"loss or gradient was not finite in {event.non_finite_in_a_row} updates in a row"
+            return self._alarm("non_finite", "stop", seen, event)
+        if overflows >= self.config.scaler_patience:
+            self._seen["overflows"] = 0
+            return self._alarm("scaler", "stop", f"the gradient scaler skipped {overflows} updates in a row", event)
+        if new and not warned:
+            return self._alarm("non_finite", "warning", f"{new} updates left out: loss or gradient not finite", event)
+        return CONTINUE
+
+    def _overflows(self, event: UpdateEvent) -> int:
+        """Updates in a row that the scaler skipped, counted over stretches in which it skipped all."""
+        skipped, updates = event.skipped - self._seen["skipped"], event.update - self._seen["update"]
+        self._seen["overflows"] = self._seen["overflows"] + skipped if skipped and skipped == updates else 0
+        return self._seen["overflows"]
+
+    def _alarm(self, kind: str, severity: Any, seen: str, event: UpdateEvent) -> Verdict:
+        message = f"up to update {event.update} (epoch {event.epoch + 1}) {seen}"
+        return self.alarms.give(kind, severity, message, update=event.update, epoch=event.epoch, broken=True)
 
     def after_epoch(self, event: EpochEvent) -> Verdict:
-        """Look at an epoch's training and validation loss; there is none of training if every step was skipped."""
-        losses = [event.train_loss] * (event.stepped > 0) + [float(event.valid["loss"])]
-        finite = all(map(math.isfinite, losses))
-        return self._judge(finite, f"in epoch {event.epoch + 1} training and validation losses are {losses}")
+        """Look at the validation loss, which nothing leaves out."""
+        loss = float(event.valid["loss"])
+        if math.isfinite(loss):
+            return CONTINUE
+        self._alarmed = True
+        message = f"in epoch {event.epoch + 1} the validation loss is {loss}"
+        return self.alarms.give("non_finite", "stop", message, update=event.update, epoch=event.epoch, broken=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many skipped updates it has seen."""
-        return {"skipped": self._skipped}
+        """The window and what was counted."""
+        return {"window": self.window.state_dict(), "seen": self._seen, "alarmed": self._alarmed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
-        self._skipped = state.get("skipped", 0)
-
-    def _judge(self, finite: bool, seen: str) -> Verdict:
-        if finite or not self.config.non_finite:
-            return CONTINUE
-        return Verdict(Decision.ABORT, self.name, f"{seen}; try a smaller optimizer.lr, or hardware.precision=fp32")
+        if state:
+            self.window.load_state_dict(state["window"])
+            self._seen, self._alarmed = dict(state["seen"]), bool(state["alarmed"])

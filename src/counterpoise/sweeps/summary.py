@@ -30,7 +30,7 @@ class JobSummary:
 
     folder: Path
     status: str
-    """``finished``, ``failed``, ``aborted`` or ``unfinished``."""
+    """``finished``, ``collapsed``, ``failed``, ``aborted`` or ``unfinished``."""
     overrides: tuple[str, ...] = ()
     score: float | None = None
     """The objective on the validation split."""
@@ -60,7 +60,9 @@ def read_job(folder: Path) -> JobSummary:
         numbers = {name: figures[name] for name in METRICS if isinstance(figures.get(name), int | float)}
         objective = result.get("objective") or {}
         maximise = objective.get("maximise") is not False
-        return JobSummary(folder, "finished", overrides, objective.get("score"), maximise, numbers)
+        status = str(result.get("status", "finished"))
+        message = "" if status == "finished" else str((result.get("ended_by") or {}).get("reason", ""))
+        return JobSummary(folder, status, overrides, objective.get("score"), maximise, numbers, message)
     return JobSummary(folder, "unfinished", overrides)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from counterpoise.events import BaseObserver, Decision, EpochEvent, UpdateEvent, Verdict
+from counterpoise.events import Alarm, BaseObserver, Decision, EpochEvent, Rescue, UpdateEvent, Verdict
 
 PLAIN_WIDTH = 1000
 """Columns of a file or a pipe: no table is folded to fit."""
@@ -93,6 +93,22 @@ class ConsoleObserver(BaseObserver):
     def on_epoch(self, event: EpochEvent) -> None:
         """One row of the epoch table."""
         self.console.print(self._row(event))
+
+    def on_alarm(self, alarm: Alarm, action: str) -> None:
+        """What a guard saw, and what to try."""
+        self.console.print(f"Guard: {alarm.message} ({action}).")
+        self.console.print(f"  Likely cause: {alarm.cause.replace('_', ' ')}: {alarm.explanation}.")
+        self.console.print(f"  Try: {alarm.override}")
+
+    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
+        """Where training goes on, and how."""
+        precision = f", in {rescue.precision}" if rescue.precision else ""
+        self.console.print(
+            f"Rescue {rescue.number}: back to update {rescue.to_update} (epoch {rescue.to_epoch + 1}), "
+            f"learning rate × {rescue.lr_factor:g}, warm-up over {rescue.warmup_updates} updates{precision}."
+        )
+        if self._progress is not None:
+            self._progress.update(self._task, completed=rescue.to_update, epoch=str(rescue.to_epoch + 1))
 
     def on_finish(self, verdict: Verdict) -> None:
         """Close the bar, and say why training ended early, if it did."""

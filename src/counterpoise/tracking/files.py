@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from counterpoise.events import BaseObserver, EpochEvent, UpdateEvent, Verdict
+from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.jsonio import dumps, write_atomically, write_json
 from counterpoise.tracking.folder import RunFolder
 
@@ -51,6 +51,12 @@ class FileRecorder(BaseObserver):
         """Replace the history by one that has this epoch."""
         self._epochs.append(asdict(event))
         self._write_history()
+
+    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
+        """Go back to where both files stood then."""
+        assert self._file is not None
+        self._file.close()
+        self.on_start(plan)
 
     def _write_history(self) -> None:
         write_json(self.folder.history, {"epochs": self._epochs})

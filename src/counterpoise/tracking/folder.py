@@ -67,6 +67,11 @@ class RunFolder:
         return self.path / "failure.json"
 
     @property
+    def collapse_report(self) -> Path:
+        """What the guards saw; not there as long as they saw nothing."""
+        return self.path / "collapse_report.json"
+
+    @property
     def checkpoints(self) -> Path:
         """``last``, ``previous`` and ``best``."""
         return self.path / "checkpoints"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from counterpoise.errors import missing_extra
-from counterpoise.events import EpochEvent, UpdateEvent, Verdict
+from counterpoise.events import EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.tracking.base import Tracker
 
 
@@ -61,6 +61,11 @@ class TensorBoard(Tracker):
         for name, norm in event.component_grad_norms.items():
             self._writer.add_scalar(f"grad_norm/{name}", norm, event.update)
         self._writer.flush()
+
+    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
+        """Hide what was written behind the checkpoint."""
+        self._writer.close()
+        self.on_start(plan)
 
     def on_finish(self, verdict: Verdict) -> None:
         """Close the files."""

@@ -1,0 +1,92 @@
+"""Out of memory: the same update again in smaller micro-batches, so that only speed is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from counterpoise.data.loader import Group
+from counterpoise.engine.evaluation import SplitBatches
+from counterpoise.engine.loaders import GroupSource
+from counterpoise.errors import OutOfMemoryError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass
+class MemoryPlan:
+    """The sizes that were found to fit; ``None`` while nothing has failed. Part of every checkpoint."""
+
+    micro_batch: int | None = None
+    evaluation_batch: int | None = None
+
+    def state_dict(self) -> dict[str, int | None]:
+        """Its fields."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up ``state_dict``'s answer again."""
+        self.micro_batch, self.evaluation_batch = state["micro_batch"], state["evaluation_batch"]
+
+    def train(self, group: Group, source: GroupSource, attempt: Callable[[Group], T]) -> T:
+        """``attempt`` the group; after every failure in micro-batches of half the size, which later groups keep.
+
+        The samples of the group, and so the effective batch and the order of the data, stay the same.
+
+        Raises:
+            OutOfMemoryError: if one sample alone is too much.
+        """
+        while True:
+            group = self._fitted(group, source)
+            try:
+                return attempt(group)
+            except torch.OutOfMemoryError as error:
+                message = str(error).splitlines()[0]
+            # Outside of the handler: the exception's frames hold the tensors that have to go.
+            free_memory()
+            size = max(map(len, group.batches))
+            self.micro_batch = self._half(size, "training", message)
+
+    def _fitted(self, group: Group, source: GroupSource) -> Group:
+        if self.micro_batch is None or max(map(len, group.batches)) <= self.micro_batch:
+            return group
+        return source.split(group, self.micro_batch)
+
+    def evaluate(self, batches: Any, attempt: Callable[[Any], T]) -> T:
+        """``attempt`` to go through ``batches``; after every failure in batches of half the size.
+
+        Raises:
+            OutOfMemoryError: if one sample alone is too much, or the batches are a user's own.
+        """
+        while True:
+            if isinstance(batches, SplitBatches) and self.evaluation_batch is not None:
+                batches = SplitBatches(batches.data, self.evaluation_batch)
+            try:
+                return attempt(batches)
+            except torch.OutOfMemoryError as error:
+                message = str(error).splitlines()[0]
+            free_memory()
+            size = batches.batch_size if isinstance(batches, SplitBatches) else 1
+            self.evaluation_batch = self._half(size, "evaluation", message)
+
+    def _half(self, size: int, what: str, message: str) -> int:
+        if size == 1:
+            raise OutOfMemoryError(what, message)
+        smaller = (size + 1) // 2
+        log.warning(
+            "Out of memory with %d samples at once in %s: going on with %d, the same update. %s",
+            *(size, what, smaller, message),
+        )
+        return smaller
+
+
+def free_memory() -> None:
+    """Give what PyTorch keeps for later back to the device."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

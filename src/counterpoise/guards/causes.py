@@ -1,0 +1,159 @@
+"""Why a run collapsed, as far as its figures tell, and what to type against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+CauseName = Literal[
+    "no_class_weights", "lr_too_high", "lr_too_low", "scheduler", "labels_constant", "precision", "unclear"
+]
+
+HALF_FORMATS = ("fp16", "bf16")
+IMBALANCED = 0.7
+"""A class with at least this share of the samples is one that a loss without weights is drawn to."""
+RISEN = 1.1
+"""A loss this much above the best one seen has not been learnt down, but blown up."""
+LOUD = 50.0
+"""A gradient norm this many times the clipping norm (of 1 at least) is one of steps that are too long."""
+STILL = 0.02
+"""A loss that has moved by less than this share since the beginning has not moved."""
+FADED = 1e-3
+"""A learning rate below this share of its peak no longer teaches."""
+DEAD = 1e-7
+"""A component whose gradient norm is below this gets none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What a guard has to know of the run beside its figures."""
+
+    classes: tuple[str, ...]
+    weighted: bool
+    """Whether anything evens out the classes: weights, sampler, focal alpha, pos_weight."""
+    precision: str
+    lr: float
+    """Peak learning rate of the optimizer, before any rescue."""
+    base_lr: float
+    """The same as it stands in the config, before it is scaled with the batch."""
+    clip_norm: float | None = 1.0
+    total_updates: int = 0
+    warmup_updates: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The figures around an alarm."""
+
+    update: int
+    losses: Sequence[float]
+    """Of the last logged updates, oldest first."""
+    first_loss: float
+    """Of the first logged update."""
+    best_loss: float
+    """The smallest mean over a window so far."""
+    lr: float
+    peak_lr: float
+    """The largest learning rate that any logged update had."""
+    grad_norm: float
+    largest_grad_norm: float
+    components: dict[str, float]
+    """Gradient norm per component, in the order of the forward pass."""
+    one_label: float
+    """Share of the window's updates whose samples were all of one class."""
+    majority_share: float
+    """Share of the most frequent class among the samples."""
+    broken: bool
+    """Loss or gradient was NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A likely cause, what speaks for it, and the override to try."""
+
+    name: CauseName
+    explanation: str
+    override: str
+
+
+def likely_cause(evidence: Evidence, run: Circumstances) -> Cause:
+    """The first cause that the figures speak for; the order is from the surest sign to the vaguest."""
+    return (
+        _labels(evidence)
+        or _precision(evidence, run)
+        or _faded(evidence)
+        or _high(evidence, run)
+        or _low(evidence, run)
+        or _unweighted(evidence, run)
+        or _still_high(evidence, run)
+    )
+
+
+def _labels(seen: Evidence) -> Cause | None:
+    if seen.one_label < 0.5:
+        return None
+    explanation = f"in {seen.one_label:.0%} of the last updates all samples were of one class"
+    return Cause("labels_constant", explanation, "balance=sampler")
+
+
+def _precision(seen: Evidence, run: Circumstances) -> Cause | None:
+    if not seen.broken or run.precision not in HALF_FORMATS:
+        return None
+    explanation = f"loss or gradient is not finite in {run.precision}, whose range or precision is small"
+    return Cause("precision", explanation, "hardware.precision=fp32")
+
+
+def _faded(seen: Evidence) -> Cause | None:
+    if not seen.lr < FADED * seen.peak_lr:
+        return None
+    explanation = f"the schedule has taken the learning rate from {seen.peak_lr:.1e} to {seen.lr:.1e}"
+    return Cause("scheduler", explanation, "scheduler=constant")
+
+
+def _high(seen: Evidence, run: Circumstances) -> Cause | None:
+    loss = seen.losses[-1] if seen.losses else math.nan
+    mean = sum(seen.losses) / len(seen.losses) if seen.losses else math.nan
+    signs = []
+    if seen.broken:
+        signs.append("loss or gradient is not finite")
+    if mean > RISEN * seen.best_loss:
+        signs.append(f"the loss has risen from {seen.best_loss:.4g} to {mean:.4g}")
+    if loss > RISEN * seen.first_loss and mean > RISEN * seen.first_loss:
+        signs.append(f"it began at {seen.first_loss:.4g}")
+    if seen.largest_grad_norm > LOUD * max(1.0, run.clip_norm or 1.0):
+        signs.append(f"gradient norms reach {seen.largest_grad_norm:.3g}")
+    norms = list(seen.components.values())
+    if len(norms) > 1 and norms[0] < DEAD < norms[-1]:
+        first = next(iter(seen.components))
+        signs.append(f"no gradient reaches {first} any more ({norms[0]:.1e}): its units are dead or saturated")
+    return Cause("lr_too_high", "; ".join(signs), _smaller(run)) if signs else None
+
+
+def _low(seen: Evidence, run: Circumstances) -> Cause | None:
+    mean = sum(seen.losses) / len(seen.losses) if seen.losses else math.nan
+    moved = abs(mean - seen.first_loss) / max(abs(seen.first_loss), 1e-12)
+    tiny = seen.peak_lr < 1e-6 or (moved < STILL and seen.grad_norm < 1.0 and seen.peak_lr < 1e-5)
+    if not (moved < STILL and tiny):
+        return None
+    explanation = f"the loss has moved by {moved:.1%} since the first update, at a learning rate of {seen.peak_lr:.1e}"
+    return Cause("lr_too_low", explanation, f"optimizer.lr={10 * run.base_lr:.2g}")
+
+
+def _unweighted(seen: Evidence, run: Circumstances) -> Cause | None:
+    if run.weighted or seen.majority_share < IMBALANCED:
+        return None
+    explanation = f"one class has {seen.majority_share:.0%} of the samples, and nothing evens the classes out"
+    return Cause("no_class_weights", explanation, "balance=class_weights")
+
+
+def _still_high(seen: Evidence, run: Circumstances) -> Cause:
+    if seen.peak_lr <= 0 or not math.isfinite(seen.peak_lr):
+        return Cause("unclear", "no logged update tells", "train.log_every=1")
+    explanation = f"the figures point to nothing else; the learning rate reached {seen.peak_lr:.1e}"
+    return Cause("lr_too_high", explanation, _smaller(run))
+
+
+def _smaller(run: Circumstances) -> str:
+    return f"optimizer.lr={run.base_lr / 2:.2g}"

@@ -1,0 +1,162 @@
+"""What the guards share: the policy, the window of figures they look back on, and the alarm they give."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from counterpoise.events import Alarm, Decision, UpdateEvent, Verdict
+from counterpoise.guards.causes import Circumstances, Evidence, likely_cause
+
+Policy = Literal["off", "warn", "stop", "rescue"]
+
+DECISIONS = {"warn": Decision.CONTINUE, "stop": Decision.ABORT, "rescue": Decision.ROLL_BACK}
+"""What a policy makes of an alarm that is bad enough to act on."""
+
+
+class Window:
+    """The last logged updates, and what has to be remembered of all before them.
+
+    Args:
+        size: logged updates that are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.events: deque[UpdateEvent] = deque(maxlen=size)
+        self.first_loss = math.nan
+        self.best_loss = math.inf
+        self.peak_lr = 0.0
+
+    def add(self, event: UpdateEvent) -> None:
+        """Take up a logged update."""
+        self.events.append(event)
+        if math.isnan(self.first_loss):
+            self.first_loss = event.loss
+        self.peak_lr = max(self.peak_lr, event.lr)
+        mean = sum(self.losses) / len(self.events)
+        if self.full and math.isfinite(mean):
+            self.best_loss = min(self.best_loss, mean)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many updates as it holds have been logged."""
+        return len(self.events) == self.events.maxlen
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Oldest first."""
+        return tuple(event.loss for event in self.events)
+
+    def counts(self) -> tuple[list[int], list[int]]:
+        """Samples predicted as, and of, each class, over the window."""
+        columns = [(event.predicted, event.actual) for event in self.events if event.predicted]
+        predicted, actual = ([sum(column) for column in zip(*side, strict=True)] for side in zip(*columns, strict=True))
+        return predicted, actual
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        events = [dict(vars(event)) for event in self.events]
+        return {"events": events, "first_loss": self.first_loss, "best_loss": self.best_loss, "peak_lr": self.peak_lr}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up ``state_dict``'s answer again."""
+        self.events.clear()
+        for event in state["events"]:
+            classes = {name: tuple(event[name]) for name in ("predicted", "actual")}
+            self.events.append(UpdateEvent(**{**event, **classes}))
+        self.first_loss, self.best_loss, self.peak_lr = state["first_loss"], state["best_loss"], state["peak_lr"]
+
+
+class Alarms:
+    """Turns what a guard saw into a verdict by the policy.
+
+    Args:
+        judge: the guard's name.
+        policy: ``warn``, ``stop`` or ``rescue``.
+        run: what the causes depend on.
+        window: the guard's own.
+    """
+
+    def __init__(self, judge: str, policy: Policy, run: Circumstances, window: Window) -> None:
+        self.judge = judge
+        self.policy = policy
+        self.run = run
+        self.window = window
+
+    def give(
+        self,
+        kind: str,
+        severity: Literal["warning", "stop"],
+        message: str,
+        *,
+        update: int,
+        epoch: int,
+        shares: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
+        broken: bool = False,
+    ) -> Verdict:
+        """The verdict for something seen.
+
+        ``kind`` to ``epoch`` are the alarm's; ``shares`` are the predicted and actual ones of the validation split, or
+        the window's where there are none; ``broken`` says that loss or gradient was not finite.
+        """
+        last = self.window.events[-1] if self.window.events else None
+        predicted, actual = shares or self._training_shares()
+        evidence = self._evidence(update, actual, broken)
+        cause = likely_cause(evidence, self.run)
+        alarm = Alarm(
+            kind=kind,
+            severity=severity,
+            update=update,
+            epoch=epoch,
+            message=message,
+            cause=cause.name,
+            explanation=cause.explanation,
+            override=cause.override,
+            loss_window=self.window.losses,
+            lr=evidence.lr,
+            grad_norm=evidence.grad_norm,
+            component_grad_norms=dict(last.component_grad_norms) if last else {},
+            predicted_share=predicted,
+            actual_share=actual,
+            shares_of="training" if shares is None else "validation",
+        )
+        decision = DECISIONS[self.policy] if severity == "stop" else Decision.CONTINUE
+        return Verdict(decision, self.judge, message, alarm)
+
+    def _training_shares(self) -> tuple[dict[str, float], dict[str, float]]:
+        if not any(event.predicted for event in self.window.events):
+            return {}, {}
+        predicted, actual = self.window.counts()
+        total = max(1, sum(actual))
+        names = self.run.classes
+        return (
+            {name: count / total for name, count in zip(names, predicted, strict=True)},
+            {name: count / total for name, count in zip(names, actual, strict=True)},
+        )
+
+    def _evidence(self, update: int, actual: Mapping[str, float], broken: bool) -> Evidence:
+        events = list(self.window.events)
+        last = events[-1] if events else None
+        return Evidence(
+            update=update,
+            losses=self.window.losses,
+            first_loss=self.window.first_loss,
+            best_loss=self.window.best_loss,
+            lr=last.lr if last else math.nan,
+            peak_lr=self.window.peak_lr,
+            grad_norm=last.grad_norm if last else math.nan,
+            largest_grad_norm=max((event.largest_grad_norm for event in events), default=math.nan),
+            components=dict(last.component_grad_norms) if last else {},
+            one_label=self._one_label(),
+            majority_share=max(actual.values(), default=0.0),
+            broken=broken,
+        )
+
+    def _one_label(self) -> float:
+        events = list(self.window.events)
+        if len(events) < 2:
+            return 0.0
+        updates = events[-1].update - events[0].update  # the first event's own updates began before the window
+        return min(1.0, sum(event.one_label for event in events[1:]) / max(1, updates))

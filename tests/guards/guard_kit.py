@@ -1,0 +1,40 @@
+"""Events as the loop would tell them, for the tests of the guards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from counterpoise.events import EpochEvent, UpdateEvent
+from counterpoise.guards.causes import Circumstances
+
+RUN = Circumstances(classes=("no", "yes"), weighted=False, precision="fp32", lr=2e-3, base_lr=1e-3)
+
+
+def update(number: int = 7, epoch: int = 5, **changes: Any) -> UpdateEvent:
+    values: dict[str, Any] = {
+        "loss": 0.5,
+        "lr": 1e-3,
+        "grad_norm": 1.0,
+        "samples": 8,
+        "seconds": 1.0,
+        "largest_grad_norm": 1.0,
+        "predicted": (40, 24),
+        "actual": (40, 24),
+        "component_grad_norms": {"encoder": 0.8, "head": 0.6},
+    }
+    return UpdateEvent(update=number, epoch=epoch, **{**values, **changes})
+
+
+def epoch(number: int, predicted: dict[str, int], actual: dict[str, int], loss: float = 0.5) -> EpochEvent:
+    total = sum(actual.values())
+    per_class = {
+        name: {
+            "support": actual[name],
+            "predicted": predicted[name],
+            "predicted_share": predicted[name] / total,
+            "actual_share": actual[name] / total,
+        }
+        for name in actual
+    }
+    valid = {"loss": loss, "accuracy": 0.5, "per_class": per_class}
+    return EpochEvent(number - 1, number * 10, 0.5, 1.0, 1e-3, valid, 0.5, True, 1.0)
