@@ -23,6 +23,18 @@ class Decision(IntEnum):
     ABORT = 5
 
 
+class Health(IntEnum):
+    """What a judge thinks of the model just now, best first: the worst of all judges counts."""
+
+    SOUND = 0
+    ALARMED = 1
+    """Something looks wrong: a checkpoint of this moment is none to go back to."""
+    DOUBTFUL = 2
+    """A class was never predicted, but it is too early to count: the best epoch only while there is no sound one."""
+    COLLAPSED = 3
+    """Never the best epoch."""
+
+
 @dataclass(frozen=True)
 class Alarm:
     """Something wrong that a guard saw. JSON-ready by ``dataclasses.asdict``: an event of ``collapse_report.json``."""
@@ -206,9 +218,7 @@ class Judge(Protocol):
     name: str
 
     @property
-    def alarmed(self) -> bool: ...
-    @property
-    def collapsed(self) -> bool: ...
+    def health(self) -> Health: ...
     def between_updates(self) -> Verdict: ...
     def after_update(self, event: UpdateEvent) -> Verdict: ...
     def after_epoch(self, event: EpochEvent) -> Verdict: ...
@@ -222,14 +232,9 @@ class BaseJudge:
     name = "judge"
 
     @property
-    def alarmed(self) -> bool:
-        """Whether something looks wrong just now: a checkpoint of this moment is none to go back to."""
-        return False
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the last epoch's model is one that must never be the best."""
-        return False
+    def health(self) -> Health:
+        """What it thinks of the model, as the newest updates and the last epoch showed it."""
+        return Health.SOUND
 
     def between_updates(self) -> Verdict:
         """Asked after every update, logged or not: nothing may be read from the device here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +199,8 @@ class Job:
                 "No epoch can be the best: in each a class was never predicted, or the score undefined. "
                 "collapse_report.json says more; guard=off measures such an epoch all the same."
             )
+        if history.best_is_doubtful:
+            log.warning("The best epoch never predicted a class; it is measured because training ended so early.")
         best.load_model(trainer.module)
         measured = {}
         for name in ("valid", "test"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cli_command import SMALL, TRAIN, Answer, write_table
 
-from counterpoise.cli.exits import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER
+from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, EXIT_PREEMPTED, EXIT_USER
 from counterpoise.jsonio import read_json
 
 LEFT = (
@@ -296,8 +296,8 @@ def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: 
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
-    assert running.returncode == EXIT_INTERRUPTED, said
-    assert said.strip() == "Interrupted. To continue: resume=run, or the same multirun again."
+    assert running.returncode == EXIT_PREEMPTED, said
+    assert said.strip() == "SIGINT was received; all is saved. To continue: resume=run, or the same multirun again."
     answer = train("resume=run", "train.epochs=1", folder=fresh)
     assert answer.code == EXIT_USER
     assert "train.epochs: was 100000, but is 1 now." in answer.problems

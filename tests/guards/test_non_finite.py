@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from guard_kit import RUN, epoch, update
 
-from counterpoise.events import Decision, UpdateEvent
+from counterpoise.events import Decision, Health, UpdateEvent
 from counterpoise.guards.non_finite import NonFiniteConfig, NonFiniteGuard
 
 NAN, INF = float("nan"), float("inf")
@@ -42,10 +42,10 @@ def test_fewer_in_a_row_are_told_once_and_forgiven() -> None:
     assert first.decision == Decision.CONTINUE
     assert first.alarm is not None
     assert first.alarm.severity == "warning"
-    assert one.alarmed
+    assert one.health == Health.ALARMED
     assert one.after_update(broken(3, 1, number=20)).alarm is None  # told already
     assert one.after_update(update(30, non_finite=3)).alarm is None
-    assert not one.alarmed
+    assert one.health == Health.SOUND
 
 
 def test_figures_of_an_update_that_was_left_out_need_not_be_logged() -> None:
@@ -64,7 +64,7 @@ def test_half_precision_is_the_suspect_where_it_is_used() -> None:
 def test_a_validation_loss_that_is_no_number(loss: float) -> None:
     one = guard()
     assert one.after_epoch(epoch(1, BOTH, BOTH, loss)).decision == Decision.ABORT
-    assert one.alarmed
+    assert one.health == Health.ALARMED
     assert guard().after_epoch(epoch(1, BOTH, BOTH)).decision == Decision.CONTINUE
 
 
@@ -74,7 +74,7 @@ def test_overflows_are_no_finding_until_they_do_not_end() -> None:
     for number in (10, 20, 30):
         overflow = update(number, grad_norm=INF, largest_grad_norm=INF, skipped=number)
         assert one.after_update(overflow).decision == Decision.CONTINUE
-        assert not one.alarmed
+        assert one.health == Health.SOUND
     again = guard(scaler_patience=40)
     again.load_state_dict(one.state_dict())
     for judge in (one, again):  # also after a resume

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from lightning_fabric import Fabric
 
 from counterpoise.engine.progress import History
-from counterpoise.events import CONTINUE, Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict, strongest
+from counterpoise.events import CONTINUE, Decision, EpochEvent, Health, Judge, Observer, UpdateEvent, Verdict, strongest
 
 
 class Council:
@@ -54,14 +54,9 @@ class Council:
             self._hear([judge.between_updates() for judge in self.judges], history)
 
     @property
-    def alarmed(self) -> bool:
-        """Whether anything looks wrong to any judge."""
-        return any(judge.alarmed for judge in self.judges)
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the last epoch's model must not be the best."""
-        return any(judge.collapsed for judge in self.judges)
+    def health(self) -> Health:
+        """What the most worried judge thinks."""
+        return max((judge.health for judge in self.judges), default=Health.SOUND)
 
     def _hear(self, verdicts: Sequence[Verdict], history: History) -> None:
         for verdict in verdicts:

@@ -148,6 +148,7 @@ class RunState:
             rescues=[*before.rescues, asdict(rescue)],
             best_epoch=before.best_epoch,
             best_score=before.best_score,
+            best_is_doubtful=before.best_is_doubtful,
         )
         self._use_precision()
         self.tally.lr = self.next_lr

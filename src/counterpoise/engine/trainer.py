@@ -10,7 +10,6 @@ and a rescue goes back without a trace of what it left.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -36,7 +35,7 @@ from counterpoise.engine.rescue import Lifeline
 from counterpoise.engine.rng import seed_update
 from counterpoise.engine.state import RunState
 from counterpoise.engine.update import Updater, UpdateResult, scaled_rates
-from counterpoise.events import Decision, EpochEvent, Judge, Observer, UpdateEvent, Verdict
+from counterpoise.events import Decision, EpochEvent, Health, Judge, Observer, UpdateEvent, Verdict
 from counterpoise.guards.rescue import RescueConfig
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective, ObjectiveConfig
@@ -275,12 +274,10 @@ class Trainer:
         score = float(self.objective.score(valid)) if "accuracy" in valid else float("nan")
         event = self._epoch_event(valid, score)
         verdicts = [judge.after_epoch(event) for judge in self.council.judges]
-        event = replace(event, is_best=not self.council.collapsed and self._is_best(score))
+        event = replace(event, is_best=self.history.weigh(event, self.council.health, self.objective))
         if self.schedule is not None and self.schedule.per == "epoch":
             self.schedule.step(score)
         self.history.epochs.append(asdict(event))
-        if event.is_best:
-            self.history.best_epoch, self.history.best_score = event.epoch, score
         self.council.after_epoch(event, verdicts, self.history)
         self.position.epoch += 1
         self.position.consumed = 0
@@ -289,12 +286,7 @@ class Trainer:
             if event.is_best:
                 self.state.save_best()
             self.council.between_updates(self.history)
-            self._save(healthy=self.lifeline.config is not None and not self.council.alarmed)
-
-    def _is_best(self, score: float) -> bool:
-        if math.isnan(score):
-            return False
-        return self.history.best_score is None or self.objective.better(score, self.history.best_score)
+            self._save(healthy=self.lifeline.config is not None and self.council.health == Health.SOUND)
 
     def _epoch_event(self, valid: Mapping[str, Any], score: float) -> EpochEvent:
         train_loss, grad_norm, stepped = self.state.tally.read()

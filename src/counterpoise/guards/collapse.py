@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, SHARE
-from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, UpdateEvent, Verdict
+from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, Health, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.guard import Alarms, Policy, Window
 
@@ -60,16 +60,16 @@ class CollapseGuard(BaseJudge):
         """Findings in a row: ``zero_gradients`` and ``constant_predictions`` by update, ``share.<class>`` by epoch."""
         self._never: list[str] = []
         self._rare: list[str] = []
+        self._counts = False
+        """Whether the last epoch was one that counts."""
 
     @property
-    def alarmed(self) -> bool:
-        """Whether the newest updates or the last epoch gave a finding, also one that does not count yet."""
-        return bool(self._never or self._rare or self._row("zero_gradients") or self._row("constant_predictions"))
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the last epoch never predicted a class that is there."""
-        return bool(self._never)
+    def health(self) -> Health:
+        """Findings count here from the first update on: nothing is gone back to that had one."""
+        if self._never:
+            return Health.COLLAPSED if self._counts else Health.DOUBTFUL
+        found = self._rare or self._row("zero_gradients") or self._row("constant_predictions")
+        return Health.ALARMED if found else Health.SOUND
 
     def after_update(self, event: UpdateEvent) -> Verdict:
         """Look at a logged update: at the gradients always, at the predictions from the first epoch that counts on."""
@@ -109,7 +109,8 @@ class CollapseGuard(BaseJudge):
         }
         self._never = [name for name, figures in judged.items() if not figures["predicted"]]
         self._rare = [name for name, figures in judged.items() if _part(figures) < self.config.warn_share]
-        if event.epoch + 1 < self.config.first_epoch:
+        self._counts = event.epoch + 1 >= self.config.first_epoch
+        if not self._counts:
             return CONTINUE
         rows = {name: self._count(f"share.{name}", _part(judged[name]) < self.config.stop_share) for name in judged}
         given = max(rows.values(), default=0) >= self.config.share_patience
@@ -147,14 +148,16 @@ class CollapseGuard(BaseJudge):
         return self._rows[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """The window, the rows, and the classes of the last epoch's findings."""
-        return {"window": self.window.state_dict(), "rows": self._rows, "never": self._never, "rare": self._rare}
+        """The window, the rows, and the last epoch's findings."""
+        found = {"never": self._never, "rare": self._rare, "counts": self._counts}
+        return {"window": self.window.state_dict(), "rows": self._rows, **found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
             self.window.load_state_dict(state["window"])
-            self._rows, self._never, self._rare = dict(state["rows"]), list(state["never"]), list(state["rare"])
+            self._rows, self._counts = dict(state["rows"]), bool(state["counts"])
+            self._never, self._rare = list(state["never"]), list(state["rare"])
 
 
 def _part(figures: Mapping[str, float]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from counterpoise.config.schema import AT_LEAST_ONE
-from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, UpdateEvent, Verdict
+from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, Health, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.guard import Alarms, Policy, Window
 
@@ -48,14 +48,9 @@ class NonFiniteGuard(BaseJudge):
         self._alarmed = False
 
     @property
-    def alarmed(self) -> bool:
-        """Whether the newest logged updates, or the last epoch, held anything that is not finite."""
-        return self._alarmed
-
-    @property
-    def collapsed(self) -> bool:
-        """The score of an epoch without a finite loss is undefined already."""
-        return False
+    def health(self) -> Health:
+        """Alarmed while the newest logged updates, or the last epoch, held anything that is not finite."""
+        return Health.ALARMED if self._alarmed else Health.SOUND
 
     def after_update(self, event: UpdateEvent) -> Verdict:
         """Look at what happened since the last logged update."""
