@@ -152,7 +152,7 @@ class RunState:
         )
         self._use_precision()
         self.tally.lr = self.next_lr
-        self.save()
+        self.save(healthy=True)
 
     def _use_precision(self) -> None:
         chosen = [rescue["precision"] for rescue in self.history.rescues if rescue["precision"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +13,8 @@ CauseName = Literal[
 HALF_FORMATS = ("fp16", "bf16")
 IMBALANCED = 0.7
 """A class with at least this share of the samples is one that a loss without weights is drawn to."""
-RISEN = 1.1
-"""A loss this much above the best one seen has not been learnt down, but blown up."""
+RISEN = 1.5
+"""A mean loss this many times the best one seen has not been learnt down, but blown up."""
 LOUD = 50.0
 """A gradient norm this many times the clipping norm (of 1 at least) is one of steps that are too long."""
 STILL = 0.02
@@ -48,12 +47,12 @@ class Evidence:
     """The figures around an alarm."""
 
     update: int
-    losses: Sequence[float]
-    """Of the last logged updates, oldest first."""
+    loss: float
+    """Mean over the last logged updates."""
     first_loss: float
-    """Of the first logged update."""
+    """Mean over the first ones."""
     best_loss: float
-    """The smallest mean over a window so far."""
+    """The smallest such mean so far."""
     lr: float
     peak_lr: float
     """The largest learning rate that any logged update had."""
@@ -113,15 +112,11 @@ def _faded(seen: Evidence) -> Cause | None:
 
 
 def _high(seen: Evidence, run: Circumstances) -> Cause | None:
-    loss = seen.losses[-1] if seen.losses else math.nan
-    mean = sum(seen.losses) / len(seen.losses) if seen.losses else math.nan
     signs = []
     if seen.broken:
         signs.append("loss or gradient is not finite")
-    if mean > RISEN * seen.best_loss:
-        signs.append(f"the loss has risen from {seen.best_loss:.4g} to {mean:.4g}")
-    if loss > RISEN * seen.first_loss and mean > RISEN * seen.first_loss:
-        signs.append(f"it began at {seen.first_loss:.4g}")
+    if seen.loss > RISEN * seen.best_loss:
+        signs.append(f"the training loss has risen from {seen.best_loss:.4g} to {seen.loss:.4g}")
     if seen.largest_grad_norm > LOUD * max(1.0, run.clip_norm or 1.0):
         signs.append(f"gradient norms reach {seen.largest_grad_norm:.3g}")
     norms = list(seen.components.values())
@@ -132,8 +127,7 @@ def _high(seen: Evidence, run: Circumstances) -> Cause | None:
 
 
 def _low(seen: Evidence, run: Circumstances) -> Cause | None:
-    mean = sum(seen.losses) / len(seen.losses) if seen.losses else math.nan
-    moved = abs(mean - seen.first_loss) / max(abs(seen.first_loss), 1e-12)
+    moved = abs(seen.loss - seen.first_loss) / max(abs(seen.first_loss), 1e-12)
     tiny = seen.peak_lr < 1e-6 or (moved < STILL and seen.grad_norm < 1.0 and seen.peak_lr < 1e-5)
     if not (moved < STILL and tiny):
         return None

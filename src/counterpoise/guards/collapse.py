@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, SHARE
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, SHARE, Range
 from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, Health, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.guard import Alarms, Policy, Window
 
+BY_UPDATE = ("zero_gradients", "exploding", "constant_predictions")
+"""Findings that are counted by logged updates; the others are counted by epochs."""
 FITTED = 1e-3
 """A training loss below this is one that has nothing left to teach: gradients of zero are right then."""
 
@@ -24,6 +26,8 @@ class CollapseConfig:
     """The first epoch (one-based) whose predictions count: a model that has just begun may favour one class."""
     zero_grad_norm: Annotated[float, NON_NEGATIVE] = 1e-7
     """A gradient norm below this is zero."""
+    explosion: Annotated[float, Range(gt=1)] = 2.0
+    """A training loss of this many times what it was in the beginning has exploded."""
     window: Annotated[int, AT_LEAST_ONE] = 5
     """Logged updates that are looked at together."""
     patience: Annotated[int, AT_LEAST_ONE] = 3
@@ -57,9 +61,11 @@ class CollapseGuard(BaseJudge):
         self.window = Window(config.window)
         self.alarms = Alarms(self.name, policy, run, self.window)
         self._rows: dict[str, int] = {}
-        """Findings in a row: ``zero_gradients`` and ``constant_predictions`` by update, ``share.<class>`` by epoch."""
+        """Findings in a row: those of ``BY_UPDATE``, and ``share.<class>`` by epoch."""
         self._never: list[str] = []
         self._rare: list[str] = []
+        self._lost = False
+        """Whether the last epoch's validation loss was that of an exploded model."""
         self._counts = False
         """Whether the last epoch was one that counts."""
 
@@ -68,7 +74,7 @@ class CollapseGuard(BaseJudge):
         """Findings count here from the first update on: nothing is gone back to that had one."""
         if self._never:
             return Health.COLLAPSED if self._counts else Health.DOUBTFUL
-        found = self._rare or self._row("zero_gradients") or self._row("constant_predictions")
+        found = self._rare or self._lost or any(map(self._row, BY_UPDATE))
         return Health.ALARMED if found else Health.SOUND
 
     def after_update(self, event: UpdateEvent) -> Verdict:
@@ -80,6 +86,10 @@ class CollapseGuard(BaseJudge):
                 f"no gradient norm was above {self.config.zero_grad_norm:g} for {self.config.patience} logged updates"
             )
             return self._update_alarm("zero_gradients", seen, event)
+        exploded = self.window.full and self.window.loss > self.config.explosion * self.window.first_loss
+        if self._count("exploding", exploded) == self.config.patience:
+            seen = f"the training loss is {self.window.loss:.4g}, in the beginning it was {self.window.first_loss:.4g}"
+            return self._update_alarm("exploding", seen, event)
         only = self._only_class() if event.epoch + 1 >= self.config.first_epoch else None
         if self._count("constant_predictions", only is not None) == self.config.patience:
             seen = f"every training sample of the last {self.config.window} logged updates was predicted as {only!r}"
@@ -109,6 +119,7 @@ class CollapseGuard(BaseJudge):
         }
         self._never = [name for name, figures in judged.items() if not figures["predicted"]]
         self._rare = [name for name, figures in judged.items() if _part(figures) < self.config.warn_share]
+        self._lost = event.valid["loss"] > self.config.explosion * self.window.first_loss
         self._counts = event.epoch + 1 >= self.config.first_epoch
         if not self._counts:
             return CONTINUE
@@ -149,14 +160,14 @@ class CollapseGuard(BaseJudge):
 
     def state_dict(self) -> dict[str, Any]:
         """The window, the rows, and the last epoch's findings."""
-        found = {"never": self._never, "rare": self._rare, "counts": self._counts}
+        found = {"never": self._never, "rare": self._rare, "lost": self._lost, "counts": self._counts}
         return {"window": self.window.state_dict(), "rows": self._rows, **found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
             self.window.load_state_dict(state["window"])
-            self._rows, self._counts = dict(state["rows"]), bool(state["counts"])
+            self._rows, self._lost, self._counts = dict(state["rows"]), bool(state["lost"]), bool(state["counts"])
             self._never, self._rare = list(state["never"]), list(state["rare"])
 
 

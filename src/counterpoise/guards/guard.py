@@ -26,18 +26,18 @@ class Window:
     def __init__(self, size: int) -> None:
         self.events: deque[UpdateEvent] = deque(maxlen=size)
         self.first_loss = math.nan
+        """Mean over the first full window: what a model that knows nothing yet has."""
         self.best_loss = math.inf
+        """The smallest mean over a full window so far."""
         self.peak_lr = 0.0
 
     def add(self, event: UpdateEvent) -> None:
         """Take up a logged update."""
         self.events.append(event)
-        if math.isnan(self.first_loss):
-            self.first_loss = event.loss
         self.peak_lr = max(self.peak_lr, event.lr)
-        mean = sum(self.losses) / len(self.events)
-        if self.full and math.isfinite(mean):
-            self.best_loss = min(self.best_loss, mean)
+        if self.full and math.isfinite(self.loss):
+            self.best_loss = min(self.best_loss, self.loss)
+            self.first_loss = self.loss if math.isnan(self.first_loss) else self.first_loss
 
     @property
     def full(self) -> bool:
@@ -48,6 +48,11 @@ class Window:
     def losses(self) -> tuple[float, ...]:
         """Oldest first."""
         return tuple(event.loss for event in self.events)
+
+    @property
+    def loss(self) -> float:
+        """Mean over the window; NaN while it is empty."""
+        return sum(self.losses) / len(self.events) if self.events else math.nan
 
     def counts(self) -> tuple[list[int], list[int]]:
         """Samples predicted as, and of, each class, over the window."""
@@ -141,7 +146,7 @@ class Alarms:
         last = events[-1] if events else None
         return Evidence(
             update=update,
-            losses=self.window.losses,
+            loss=self.window.loss,
             first_loss=self.window.first_loss,
             best_loss=self.window.best_loss,
             lr=last.lr if last else math.nan,
