@@ -2,10 +2,10 @@
 
     python benchmarks/collapse.py [--seeds 20] [--jobs 2] [--folder DIR]
 
-The setting: texts of which one in ten is positive (two sign words side by side; one alone means nothing), no class
-weights, and a learning rate a hundred times the recipe's. A run ends well if its last epoch predicts every class and has
-an F1 above the majority class's, which is 0. Compute is counted in optimizer updates, those that a rescue threw away
-included, so that a busy machine changes nothing.
+The setting: texts of which one in ten is positive (two sign words side by side, one alone means nothing), no class
+weights, and a learning rate a hundred times the recipe's. A run ends well if its last epoch predicts every class and
+has an F1 above the majority class's, which is 0. Compute is counted in optimizer updates, those that a rescue threw
+away included, so that a busy machine changes nothing.
 """
 
 from __future__ import annotations

@@ -123,6 +123,7 @@ class Setup:
     lr: float = 0.01
     clip_norm: float | None = 1.0
     judges: list[Any] = field(default_factory=list)
+    rescue: Any = None
 
     def loss(self) -> Loss:
         counts = np.arange(1, self.n_classes + 1)
@@ -143,8 +144,10 @@ class Setup:
             processes=processes,
         )
 
-    def trainer(self, *observers: Any, devices: int = 1, loss: Loss | None = None) -> Trainer:
-        model = ToyModel(self.n_classes, self.dropout, self.penalty)
+    def trainer(
+        self, *observers: Any, devices: int = 1, loss: Loss | None = None, model: ToyModel | None = None
+    ) -> Trainer:
+        model = model or ToyModel(self.n_classes, self.dropout, self.penalty)
         config = AdamWConfig(lr=self.lr, lr_factors={"head": 2.0}, weight_decay=0.1)
         objective = Objective(ObjectiveConfig(metric="log_loss"))
         fabric = make_fabric("cpu", self.precision, devices=devices)  # type: ignore[arg-type]
@@ -167,6 +170,7 @@ class Setup:
             prefetch=self.prefetch,
             observers=observers,
             judges=[EarlyStopping(EarlyStoppingConfig(patience=self.patience), objective), *self.judges],
+            rescue=self.rescue,
             checkpoints=CheckpointStore(self.folder) if self.folder is not None else None,
             checkpoint_updates=self.checkpoint_updates,
         )

@@ -80,7 +80,7 @@ class MemoryPlan:
             raise OutOfMemoryError(what, message)
         smaller = (size + 1) // 2
         log.warning(
-            "Out of memory with %d samples at once in %s: going on with %d, the same update. %s",
+            "Out of memory with %d samples at once in %s: going on with %d, to the same end. %s",
             *(size, what, smaller, message),
         )
         return smaller

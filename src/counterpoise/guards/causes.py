@@ -19,6 +19,8 @@ LOUD = 50.0
 """A gradient norm this many times the clipping norm (of 1 at least) is one of steps that are too long."""
 STILL = 0.02
 """A loss that has moved by less than this share since the beginning has not moved."""
+TINY = 5e-6
+"""A learning rate below this moves even a pretrained model too little to be seen."""
 FADED = 1e-3
 """A learning rate below this share of its peak no longer teaches."""
 DEAD = 1e-7
@@ -128,8 +130,7 @@ def _high(seen: Evidence, run: Circumstances) -> Cause | None:
 
 def _low(seen: Evidence, run: Circumstances) -> Cause | None:
     moved = abs(seen.loss - seen.first_loss) / max(abs(seen.first_loss), 1e-12)
-    tiny = seen.peak_lr < 1e-6 or (moved < STILL and seen.grad_norm < 1.0 and seen.peak_lr < 1e-5)
-    if not (moved < STILL and tiny):
+    if moved >= STILL or seen.peak_lr >= TINY:
         return None
     explanation = f"the loss has moved by {moved:.1%} since the first update, at a learning rate of {seen.peak_lr:.1e}"
     return Cause("lr_too_low", explanation, f"optimizer.lr={10 * run.base_lr:.2g}")

@@ -1,0 +1,50 @@
+"""Likely causes: one case of figures per cause, and an order from the surest sign to the vaguest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from guard_kit import RUN
+
+from counterpoise.guards.causes import Circumstances, Evidence, likely_cause
+
+CALM = Evidence(
+    update=100,
+    loss=0.33,
+    first_loss=0.5,
+    best_loss=0.32,
+    lr=1e-3,
+    peak_lr=2e-3,
+    grad_norm=0.5,
+    largest_grad_norm=1.0,
+    components={"encoder": 0.3, "head": 0.4},
+    one_label=0.0,
+    majority_share=0.6,
+    broken=False,
+)
+HALF = replace(RUN, precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "run", "cause", "override"),
+    [
+        (replace(CALM, one_label=0.6, broken=True), HALF, "labels_constant", "balance=sampler"),
+        (replace(CALM, broken=True), HALF, "precision", "hardware.precision=fp32"),
+        (replace(CALM, broken=True), RUN, "lr_too_high", "optimizer.lr=0.0005"),
+        (replace(CALM, lr=1e-7), RUN, "scheduler", "scheduler=constant"),
+        (replace(CALM, loss=0.6), RUN, "lr_too_high", "optimizer.lr=0.0005"),
+        (replace(CALM, largest_grad_norm=80.0), RUN, "lr_too_high", "optimizer.lr=0.0005"),
+        (replace(CALM, components={"encoder": 0.0, "head": 0.4}), RUN, "lr_too_high", "optimizer.lr=0.0005"),
+        (replace(CALM, loss=0.499, best_loss=0.498, lr=1e-7, peak_lr=1e-7), RUN, "lr_too_low", "optimizer.lr=0.01"),
+        (replace(CALM, majority_share=0.9), RUN, "no_class_weights", "balance=class_weights"),
+        (replace(CALM, majority_share=0.9), replace(RUN, weighted=True), "lr_too_high", "optimizer.lr=0.0005"),
+        (replace(CALM, majority_share=0.9, loss=0.9), RUN, "lr_too_high", "optimizer.lr=0.0005"),
+        (CALM, RUN, "lr_too_high", "optimizer.lr=0.0005"),
+        (replace(CALM, peak_lr=0.0, lr=0.0), RUN, "unclear", "train.log_every=1"),
+    ],
+)
+def test_causes(evidence: Evidence, run: Circumstances, cause: str, override: str) -> None:
+    found = likely_cause(evidence, run)
+    assert (found.name, found.override) == (cause, override)
+    assert found.explanation

@@ -1,0 +1,203 @@
+"""The collapse guard: thresholds of every finding, per update and per epoch, against cases written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from guard_kit import RUN, epoch, update
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoise.events import Alarm, Decision, Health, Verdict
+from counterpoise.guards.collapse import CollapseConfig, CollapseGuard
+from counterpoise.jsonio import dumps
+
+ACTUAL = {"no": 60, "yes": 40}
+NOBODY = {"no": 100, "yes": 0}
+ONE_CLASS: dict[str, Any] = {"predicted": (64, 0), "actual": (40, 24)}
+
+
+def guard(policy: Any = "stop", **changes: Any) -> CollapseGuard:
+    return CollapseGuard(CollapseConfig(**changes), policy, RUN)
+
+
+def alarm_of(verdict: Verdict) -> Alarm:
+    assert verdict.alarm is not None
+    return verdict.alarm
+
+
+def feed(judge: CollapseGuard, count: int, epoch: int = 5, **changes: Any) -> list[Verdict]:
+    return [judge.after_update(update(10 * number, epoch, **changes)) for number in range(1, count + 1)]
+
+
+# Per update
+
+
+@pytest.mark.parametrize(
+    ("policy", "decision"), [("stop", Decision.ABORT), ("rescue", Decision.ROLL_BACK), ("warn", Decision.CONTINUE)]
+)
+def test_constant_predictions_count_after_a_window_and_three_in_a_row(policy: str, decision: Decision) -> None:
+    verdicts = feed(guard(policy), 9, **ONE_CLASS)
+    assert [verdict.alarm is not None for verdict in verdicts] == [False] * 6 + [True] + [False] * 2
+    assert verdicts[6].decision == decision
+    alarm = alarm_of(verdicts[6])
+    assert (alarm.kind, alarm.update, alarm.shares_of) == ("constant_predictions", 70, "training")
+    assert alarm.predicted_share == {"no": 1.0, "yes": 0.0}
+    assert alarm.actual_share == {"no": 0.625, "yes": 0.375}
+    assert "'no'" in alarm.message
+
+
+def test_predictions_do_not_count_before_the_first_epoch() -> None:
+    judge = guard(first_epoch=3)
+    assert not any(verdict.alarm for verdict in feed(judge, 20, epoch=1, **ONE_CLASS))
+    assert any(verdict.alarm for verdict in feed(judge, 3, epoch=2, **ONE_CLASS))
+
+
+# 4 samples of another class in a window say nothing about a model that predicts none of them.
+def test_too_few_samples_of_other_classes_are_no_finding() -> None:
+    assert not any(verdict.alarm for verdict in feed(guard(), 20, predicted=(64, 0), actual=(61, 3)))
+    assert any(verdict.alarm for verdict in feed(guard(), 20, predicted=(64, 0), actual=(60, 4)))
+
+
+def test_one_other_prediction_in_the_window_is_enough() -> None:
+    judge = guard()
+    feed(judge, 6, **ONE_CLASS)
+    judge.after_update(update(70, predicted=(63, 1), actual=(40, 24)))
+    assert judge.health == Health.SOUND
+    assert not any(verdict.alarm for verdict in feed(judge, 4, **ONE_CLASS))
+
+
+@pytest.mark.parametrize(("norm", "found"), [(0.0, True), (9.9e-8, True), (1.1e-7, False), (float("nan"), False)])
+def test_zero_gradients(norm: float, found: bool) -> None:
+    judge = guard()
+    verdicts = feed(judge, 3, epoch=0, largest_grad_norm=norm, grad_norm=norm)
+    assert [verdict.decision for verdict in verdicts] == [Decision.CONTINUE] * 2 + [
+        Decision.ABORT if found else Decision.CONTINUE
+    ]
+    if found:
+        assert alarm_of(verdicts[2]).kind == "zero_gradients"
+
+
+def test_a_fitted_model_may_have_no_gradient() -> None:
+    assert not any(verdict.alarm for verdict in feed(guard(), 9, loss=1e-5, largest_grad_norm=0.0))
+
+
+def test_an_exploding_loss_counts_from_the_start() -> None:
+    judge = guard()
+    assert not any(verdict.alarm for verdict in feed(judge, 5, epoch=0, loss=0.7))
+    verdicts = feed(judge, 9, epoch=0, loss=3.0)
+    found = [index for index, verdict in enumerate(verdicts) if verdict.alarm]
+    assert len(found) == 1
+    alarm = alarm_of(verdicts[found[0]])
+    assert (alarm.kind, alarm.cause, alarm.override) == ("exploding", "lr_too_high", "optimizer.lr=0.0005")
+    assert judge.health == Health.ALARMED
+    assert not any(verdict.alarm for verdict in feed(guard(), 20, loss=0.01))  # a small loss that is fitted is none
+
+
+# Per epoch
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_class_that_is_never_predicted(number: int) -> None:
+    judge = guard()
+    verdict = judge.after_epoch(epoch(number, NOBODY, ACTUAL))
+    if number < 3:
+        assert verdict.alarm is None
+        assert judge.health == Health.DOUBTFUL
+        return
+    assert verdict.decision == Decision.ABORT
+    assert judge.health == Health.COLLAPSED
+    alarm = alarm_of(verdict)
+    assert (alarm.kind, alarm.epoch, alarm.shares_of) == ("never_predicted", number - 1, "validation")
+    assert alarm.predicted_share == {"no": 1.0, "yes": 0.0}
+    assert "'yes' (0.0% of 40.0%) never predicted" in alarm.message
+
+
+def test_every_class_is_watched_not_only_the_positive_one() -> None:
+    actual = {"a": 50, "b": 30, "c": 20}
+    for missing in actual:
+        predicted = {name: 0 if name == missing else 50 for name in actual}
+        verdict = guard().after_epoch(epoch(3, predicted, actual))
+        assert repr(missing) in alarm_of(verdict).message
+
+
+def test_a_class_with_too_few_samples_is_not_judged() -> None:
+    assert guard().after_epoch(epoch(3, {"no": 100, "yes": 0}, {"no": 96, "yes": 4})).alarm is None
+    assert guard().after_epoch(epoch(3, {"no": 100, "yes": 0}, {"no": 95, "yes": 5})).alarm is not None
+    assert guard().after_epoch(epoch(3, {"no": 100, "yes": 0}, {"no": 100, "yes": 0})).alarm is None  # not present
+
+
+# 40 % actual: a warning below 12 %, a finding below 8 %.
+@pytest.mark.parametrize(("share", "warned", "stopped"), [(13, False, False), (12, False, False), (11, True, False)])
+def test_shares_below_the_warning(share: int, warned: bool, stopped: bool) -> None:
+    judge = guard()
+    for number in range(3, 9):
+        verdict = judge.after_epoch(epoch(number, {"no": 100 - share, "yes": share}, ACTUAL))
+        assert (verdict.alarm is not None) == warned
+        assert (verdict.decision == Decision.ABORT) == stopped
+
+
+def test_three_epochs_below_the_second_threshold_stop() -> None:
+    few, some = {"no": 93, "yes": 7}, {"no": 90, "yes": 10}
+    judge = guard()
+    decisions = [
+        judge.after_epoch(epoch(number, each, ACTUAL)).decision
+        for number, each in enumerate([few, few, some, few, few, few], start=3)
+    ]
+    assert decisions == [Decision.CONTINUE] * 5 + [Decision.ABORT]
+
+
+def test_epochs_before_the_first_do_not_add_up() -> None:
+    judge = guard()
+    few = {"no": 93, "yes": 7}
+    decisions = [judge.after_epoch(epoch(number, few, ACTUAL)).decision for number in range(1, 6)]
+    assert decisions == [Decision.CONTINUE] * 4 + [Decision.ABORT]
+
+
+def test_a_validation_loss_of_an_exploded_model_is_none_to_go_back_to() -> None:
+    judge = guard()
+    feed(judge, 5, loss=0.7)
+    judge.after_epoch(epoch(1, ACTUAL, ACTUAL, loss=1.5))
+    assert judge.health == Health.ALARMED
+    judge.after_epoch(epoch(2, ACTUAL, ACTUAL, loss=0.6))
+    assert judge.health == Health.SOUND
+
+
+def test_an_epoch_without_figures_is_for_the_non_finite_guard() -> None:
+    judge = guard()
+    nothing = epoch(4, ACTUAL, ACTUAL)
+    nothing.valid.clear()  # type: ignore[attr-defined]
+    nothing.valid["loss"] = float("nan")  # type: ignore[index]
+    assert judge.after_epoch(nothing).alarm is None
+
+
+# State: a guard that is resumed in between says the same.
+
+
+events = st.builds(
+    lambda one, loss, norm: {
+        "predicted": (64, 0) if one else (30, 34),
+        "actual": (40, 24),
+        "loss": loss,
+        "largest_grad_norm": norm,
+    },
+    st.booleans(),
+    st.sampled_from([0.5, 0.6, 5.0]),
+    st.sampled_from([1.0, 0.0]),
+)
+
+
+@given(st.lists(events, max_size=25), st.integers(0, 25))
+def test_a_resumed_guard_says_the_same(changes: list[dict[str, Any]], cut: int) -> None:
+    whole, before, after = guard(), guard(), guard()
+    for number, change in enumerate(changes):
+        if number == cut:
+            after.load_state_dict(before.state_dict())
+        expected = whole.after_update(update(10 * number, **change))
+        given_verdict = (before if number < cut else after).after_update(update(10 * number, **change))
+        assert dumps(given_verdict) == dumps(expected)
+        if number % 5 == 4:
+            share = {"no": 95, "yes": 5} if change["predicted"][1] else NOBODY
+            event = epoch(number // 5 + 1, share, ACTUAL)
+            assert dumps((before if number < cut else after).after_epoch(event)) == dumps(whole.after_epoch(event))
