@@ -64,7 +64,7 @@ class Job:
             UserError: for whatever the model or the optimizer cannot take.
         """
         seed_everything(self.seed)
-        return self._trainer(self.experiment["model"].build(self._context()), loss, objective)
+        return self._trainer(self.experiment["model"].build(self.context()), loss, objective)
 
     def train(self, trainer: Trainer, cache: Cache) -> dict[str, Any]:
         """Train to the end, measure the best checkpoint, leave ``result.json``.
@@ -74,7 +74,7 @@ class Job:
         """
         started = time.monotonic()
         self.folder.keep(self.encoded.artefacts)
-        history = trainer.fit(self._loader(), self.encoded.splits["valid"])
+        history = trainer.fit(self.loader(self.seed), self.encoded.splits["valid"])
         measured = self._measure(trainer, history)
         result = make_result(
             self.dataset,
@@ -96,18 +96,20 @@ class Job:
         self.tracker.on_result(result)
         return result
 
-    def _context(self) -> ModelContext:
+    def context(self) -> ModelContext:
+        """What the model must know of the data."""
         counts = self.dataset.train.class_counts()
         return ModelContext(tuple((counts / counts.sum()).tolist()), self.encoded.properties)
 
-    def _loader(self) -> Loader:
+    def loader(self, seed: int) -> Loader:
+        """Batches of the training split, in the order of this seed."""
         balance = self.experiment["balance"].build()
         labels, classes = self.dataset.train.labels, self.dataset.classes
         return Loader(
             self.encoded.splits["train"],
             batch_size=self.plan.batch_size,
             accumulation=self.plan.accumulation,
-            seed=self.seed,
+            seed=seed,
             sample_weights=balance.sample_weights(labels, len(classes), classes),
             bucket=self.experiment.plain.train.bucket,
         )
@@ -137,8 +139,8 @@ class Job:
                 self.tracker,
             ],
             judges=[
-                EarlyStopping(self.experiment.judges["early_stopping"], objective),
-                NonFiniteGuard(self.experiment.judges["guard"]),
+                EarlyStopping(self.experiment.sections["early_stopping"], objective),
+                NonFiniteGuard(self.experiment.sections["guard"]),
             ],
             checkpoints=CheckpointStore(self.folder.checkpoints, identity),
             checkpoint_updates=train.checkpoint_updates,

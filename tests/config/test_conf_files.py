@@ -14,14 +14,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from counterpoise.config import resolvers
-from counterpoise.config.experiment import JUDGES, PathsConfig, PlainSections, TrainConfig, check
+from counterpoise.config.experiment import SECTIONS, PathsConfig, PlainSections, TrainConfig, check
 from counterpoise.config.hardware import Device, HardwareConfig, closest_profile
 from counterpoise.config.targets import BASES, resolve_target
 from counterpoise.errors import UserError
 from counterpoise.plan import detect, read_profiles
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-SECTIONS = {"train": TrainConfig, "paths": PathsConfig, "hardware": HardwareConfig}
+PLAIN = {"train": TrainConfig, "paths": PathsConfig, "hardware": HardwareConfig}
 NEEDS = {"manual": ["balance.class_weights=[1.0,1.0]"], "table": ["data.path=x"]}
 """What some options cannot do without."""
 
@@ -73,18 +73,20 @@ def test_the_first_page_lists_every_section_and_every_field() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"}
     assert groups <= chosen
     named = set(page) - {"defaults", "hydra"} | chosen
-    assert named >= {field.name for field in fields(PlainSections)} | set(BASES) | set(JUDGES)
-    for name, target in JUDGES.items():
+    assert named >= {field.name for field in fields(PlainSections)} | set(BASES) | set(SECTIONS)
+    for name, target in SECTIONS.items():
         if name in page:
             assert set(page[name]) == {field.name for field in fields(resolve_target(name, target, ()))}
-    for name, schema in SECTIONS.items():
+    for name, schema in PLAIN.items():
         if name in page:
             assert set(page[name]) == {field.name for field in fields(schema)}
 
 
 @pytest.mark.parametrize("option", options("guard"))
 def test_a_guard_lists_every_field(option: str) -> None:
-    assert set(read("guard", option)) == {field.name for field in fields(resolve_target("guard", JUDGES["guard"], ()))}
+    assert set(read("guard", option)) == {
+        field.name for field in fields(resolve_target("guard", SECTIONS["guard"], ()))
+    }
 
 
 EVERY = [(group, option) for group in [*BASES, "hardware", "guard"] for option in options(group)]
