@@ -75,9 +75,7 @@ class FoundLR:
         return f"{found.lr:.3g}, the recipe's: in a range test {found.how} (curve{when} in {PICTURE})"
 
     def leave(self, folder: RunFolder, model: str) -> None:
-        """Write report and picture, unless they are there."""
-        if (folder.path / REPORT).exists():
-            return
+        """Write the picture, and behind it the report that a resumed run takes up."""
         if len(self.curve.losses) > 1:
             title = f"Learning rate range test of {model}"
             picture = partial(draw, curve=self.curve, smoothed=self.smoothed, suggestion=self.suggestion, title=title)
@@ -154,8 +152,8 @@ def curve_key(job: Job, loss: Loss, model: nn.Module) -> dict[str, Any]:
     experiment, plan = job.experiment, job.plan
     settings = asdict(experiment.sections["lr_range_test"])
     optimizer = asdict(experiment["optimizer"].config)
-    unread = {name: optimizer.pop(name) for name in ("lr", "scaling", "base_batch")}
-    assert unread
+    for name in ("lr", "scaling", "base_batch"):  # the test has rates of its own, at the batch as it is
+        del optimizer[name]
     weights = getattr(loss, "class_weights", None)
     return {
         "format": FORMAT,

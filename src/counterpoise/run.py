@@ -84,10 +84,11 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         fingerprint = dataset_fingerprint(dataset)
         prepare = partial(_prepare, experiment, dataset, plan, hardware, fingerprint, cache, run_folder, console)
         job = functools.cache(prepare)  # once, and not for a run that has finished
-        found = None
+        found = before = None
         if plan.lr is None:
             run_folder.check(config, {"data_fingerprint": fingerprint})  # refused before anything is measured
-            found = taken_up(run_folder) or find(job(), loss, cache)
+            before = taken_up(run_folder)
+            found = before or find(job(), loss, cache)
             plan = found.settle(plan)
             console.print(f"{'learning rate':>14}  {found.describe()}")
         metadata = _metadata(plan, fingerprint, dataset, invocation, said)
@@ -99,7 +100,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             settled = replace(job(), plan=plan)
             trainer = settled.build(loss, objective)  # what can be refused is refused before anything is written
             run_folder.claim(config, metadata, invocation.hydra_files)
-            if found is not None:
+            if found is not None and before is None:
                 found.leave(run_folder, facts["model"])
             with run_folder.recording():
                 log.info("Command: %s", " ".join(sys.argv))
