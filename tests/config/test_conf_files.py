@@ -173,3 +173,14 @@ def test_a_beta_that_nothing_reads_is_refused() -> None:
 def test_a_published_recipe_has_its_batch_on_every_machine(preset: str) -> None:
     train = composed(f"experiment={preset}", "hardware=rtx3080")["train"]
     assert (train["batch_size"], train["accumulation"]) == (32, 1)
+
+
+@pytest.mark.parametrize("model", [*((name,) for name in options("model")), ("transformer", "model.pretrained=x")])
+def test_a_models_recipe_lies_within_its_range_and_the_range_within_the_test(model: tuple[str, ...]) -> None:
+    name, *more = model
+    config = composed(f"model={name}", *more)
+    test = config["lr_range_test"]
+    assert config["optimizer"]["lr"] == test["recipe"]
+    assert test["start"] < test["range"][0] <= test["recipe"] <= test["range"][1] < test["end"]
+    if more:
+        assert (test["range"], test["end"]) == ([1e-5, 5e-5], 1e-2)
