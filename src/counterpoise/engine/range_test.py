@@ -40,7 +40,7 @@ def range_test(trainer: Trainer, train: Loader | Iterable[Any], config: LRRangeT
     losses: list[float] = []
     with undisturbed(trainer, train), closing(_cycle(source)) as groups:
         trainer.model.train()
-        for number, (lr, group) in enumerate(zip(config.rates(), groups, strict=False)):
+        for number, (lr, group) in enumerate(zip(config.rates().tolist(), groups, strict=False)):
             for settings, factor in zip(optimizer.param_groups, factors, strict=True):
                 settings["lr"] = lr * factor
             seed_update(trainer.seed, trainer.fabric.global_rank, number, device)
