@@ -150,3 +150,19 @@ def test_the_plan_is_shown_in_words() -> None:
     assert rows["batch"] == "32 × 2 = 64 per update"
     assert rows["learning rate"].startswith("0.002 (× 2 for the batch)")
     assert rows["updates"] == "16 an epoch, 32 in 2 epochs at most"
+
+
+@pytest.mark.parametrize("asked", ["optimizer.lr=auto", "lr_finder=true"])
+def test_a_learning_rate_that_is_to_be_found_is_none_yet(asked: str) -> None:
+    plan = plan_of(asked, "train.batch_size=64", "scheduler.warmup_ratio=0.06")
+    assert (plan.lr, plan.lr_factor, plan.warmup_ratio) == (None, 2.0, pytest.approx(0.12))
+    rows = dict(describe(plan, {"data": "d", "model": "m", "hardware": "h"}))
+    assert rows["learning rate"] == "to be found by a range test, warm-up 12.0%"
+
+
+def test_the_recipe_stands_in_for_auto_and_a_number_for_itself() -> None:
+    assert experiment("model=textcnn", "optimizer.lr=auto").given_lr == 1e-3
+    assert experiment("model.pretrained=x", "optimizer.lr=auto").given_lr == 2e-5
+    given = experiment("optimizer.lr=0.5", "lr_finder=true")
+    assert (given.given_lr, given.finds_lr) == (0.5, True)
+    assert not experiment().finds_lr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from counterpoise.jsonio import write_json
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
+from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.result import make_result
@@ -42,8 +42,6 @@ from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +72,7 @@ class Job:
             UserError: for whatever the model or the optimizer cannot take.
         """
         seed_everything(self.seed)
-        return self._trainer(self.experiment["model"].build(self._context()), loss, objective)
+        return self._trainer(self.experiment["model"].build(self.context()), loss, objective)
 
     def train(self, trainer: Trainer, cache: Cache) -> dict[str, Any]:
         """Train to the end, measure the best checkpoint, leave ``result.json``.
@@ -110,29 +108,31 @@ class Job:
 
     def _fit(self, trainer: Trainer) -> History:
         try:
-            return trainer.fit(self._loader(), self.encoded.splits["valid"])
+            return trainer.fit(self.loader(self.seed), self.encoded.splits["valid"])
         except torch.OutOfMemoryError as error:  # of the optimizer's own state: a smaller batch would not help
             message = str(error).splitlines()[0]
         raise OutOfMemoryError("the optimizer's step", message)
 
-    def _context(self) -> ModelContext:
+    def context(self) -> ModelContext:
+        """What the model must know of the data."""
         counts = self.dataset.train.class_counts()
         return ModelContext(tuple((counts / counts.sum()).tolist()), self.encoded.properties)
 
-    def _loader(self) -> Loader:
+    def loader(self, seed: int) -> Loader:
+        """Batches of the training split, in the order of this seed."""
         balance = self.experiment["balance"].build()
         labels, classes = self.dataset.train.labels, self.dataset.classes
         return Loader(
             self.encoded.splits["train"],
             batch_size=self.plan.batch_size,
             accumulation=self.plan.accumulation,
-            seed=self.seed,
+            seed=seed,
             sample_weights=balance.sample_weights(labels, len(classes), classes),
             bucket=self.experiment.plain.train.bucket,
         )
 
     def _trainer(self, model: Model, loss: Loss, objective: Objective) -> Trainer:
-        train, guard = self.experiment.plain.train, self.experiment.judges["guard"]
+        train, guard = self.experiment.plain.train, self.experiment.sections["guard"]
         optimizer = self.experiment["optimizer"].build(model, self.plan.lr)
         horizon = Horizon(self.plan.total_updates, self.plan.warmup_ratio, objective.maximise)
         identity = {"data_fingerprint": self.fingerprint, "model": type(model).__qualname__}
@@ -157,7 +157,7 @@ class Job:
                 self.tracker,
             ],
             judges=[
-                EarlyStopping(self.experiment.judges["early_stopping"], objective),
+                EarlyStopping(self.experiment.sections["early_stopping"], objective),
                 *self._guards(loss, horizon.warmup_updates),
                 self.signals,
             ],
@@ -169,16 +169,20 @@ class Job:
         )
 
     def _guards(self, loss: Loss, warmup_updates: int) -> list[BaseJudge]:
-        guard: GuardConfig = self.experiment.judges["guard"]
+        guard: GuardConfig = self.experiment.sections["guard"]
         balance = self.experiment["balance"].config
         if guard.policy == "off":
             return []
+        assert self.plan.lr is not None
+        optimizer = self.experiment["optimizer"].config
+        batches = {"effective_batch": self.plan.effective_batch, "base_batch": optimizer.base_batch}
+        factor = scale(optimizer.scaling, lr=1.0, warmup_ratio=0.0, **batches).factor
         circumstances = Circumstances(
             classes=self.dataset.classes,
             weighted=bool(loss.corrections) or balance.sampler or balance.reweights,
             precision=self.plan.precision,
             lr=self.plan.lr,
-            base_lr=self.plan.lr / self.plan.lr_factor,
+            base_lr=self.plan.lr / factor,
             clip_norm=self.experiment.plain.train.clip_norm,
             total_updates=self.plan.total_updates,
             warmup_updates=warmup_updates,
@@ -199,8 +203,6 @@ class Job:
                 "No epoch can be the best: in each a class was never predicted, or the score undefined. "
                 "collapse_report.json says more; guard=off measures such an epoch all the same."
             )
-        if history.best_is_doubtful:
-            log.warning("The best epoch never predicted a class; it is measured because training ended so early.")
         best.load_model(trainer.module)
         measured = {}
         for name in ("valid", "test"):

@@ -36,9 +36,10 @@ class Plan:
     accumulation: int
     effective_batch: int
     evaluation_batch: int
-    lr: float
-    """After scaling."""
+    lr: float | None
+    """After scaling; ``None`` while it is still to be found."""
     lr_factor: float
+    """How it follows the effective batch; 1 for one that was found, at this very batch."""
     warmup_ratio: float
     """After scaling."""
     samples: int
@@ -59,7 +60,7 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
     total = effective_batch(batch_size, accumulation)
     scaled = scale(
         optimizer.scaling,
-        lr=optimizer.lr,
+        lr=experiment.given_lr,
         warmup_ratio=experiment["scheduler"].config.warmup_ratio,
         effective_batch=total,
         base_batch=optimizer.base_batch,
@@ -75,7 +76,7 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
         accumulation=accumulation,
         effective_batch=total,
         evaluation_batch=2 * batch_size if train.evaluation_batch == "auto" else int(train.evaluation_batch),
-        lr=scaled.lr,
+        lr=None if experiment.finds_lr else scaled.lr,
         lr_factor=scaled.factor,
         warmup_ratio=scaled.warmup_ratio,
         samples=samples,
@@ -144,12 +145,13 @@ def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The plan as rows for people."""
     batch = f"{plan.batch_size} × {plan.accumulation}"
     scaled = f" (× {plan.lr_factor:.3g} for the batch)" if plan.lr_factor != 1 else ""
+    lr = "to be found by a range test" if plan.lr is None else f"{plan.lr:.3g}{scaled}"
     return [
         ("data", str(facts["data"])),
         ("model", str(facts["model"])),
         ("hardware", str(facts["hardware"])),
         ("precision", plan.precision),
         ("batch", f"{batch} = {plan.effective_batch} per update"),
-        ("learning rate", f"{plan.lr:.3g}{scaled}, warm-up {plan.warmup_ratio:.1%}"),
+        ("learning rate", f"{lr}, warm-up {plan.warmup_ratio:.1%}"),
         ("updates", f"{plan.updates_per_epoch} an epoch, {plan.total_updates} in {plan.epochs} epochs at most"),
     ]

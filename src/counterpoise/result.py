@@ -35,6 +35,7 @@ def make_result(
         "data_fingerprint": data_fingerprint,
         "objective": {"metric": objective.name, "score": history.best_score, "maximise": objective.maximise},
         "best_epoch": history.best_epoch,
+        "best_is_doubtful": history.best_is_doubtful,
         "epochs": len(history.epochs),
         "ended_by": {"judge": history.verdict.judge, "reason": history.verdict.reason},
         "alarms": len(history.alarms),

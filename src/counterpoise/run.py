@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from counterpoise.balance import check_stacked
 from counterpoise.config.experiment import Experiment, check
+from counterpoise.config.hardware import HardwareConfig
 from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
@@ -23,6 +27,7 @@ from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
 from counterpoise.jsonio import read_json
 from counterpoise.losses import Loss, LossContext
+from counterpoise.lr_search import find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.result import show_result
@@ -75,36 +80,63 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         return {"status": "dry_run", "plan": asdict(plan)}
 
     run_folder = RunFolder(folder)
+    cache = Cache(Path(experiment.plain.paths.cache).expanduser())
     signals = SignalGuard()
     with signals.listening(), run_folder.held():
         fingerprint = dataset_fingerprint(dataset)
+        parts = (experiment, dataset, plan, hardware, fingerprint, cache, run_folder, console, signals)
+        prepare = partial(_prepare, *parts)
+        job = functools.cache(prepare)  # once, and not for a run that has finished
+        found = before = None
+        if plan.lr is None:
+            run_folder.check(config, {"data_fingerprint": fingerprint})  # refused before anything is measured
+            before = taken_up(run_folder)
+            found = before or find(job(), loss, cache)
+            plan = found.settle(plan)
+            console.print(f"{'learning rate':>14}  {found.describe()}")
         metadata = _metadata(plan, fingerprint, dataset, invocation, said)
         run_folder.check(config, metadata)
         if run_folder.result.exists():
             console.print("This run has finished already.")
             result = dict(read_json(run_folder.result))
         else:
-            cache = Cache(Path(experiment.plain.paths.cache).expanduser())
-            job = Job(
-                experiment=experiment,
-                dataset=dataset,
-                encoded=experiment["encoding"].build().encode(dataset, cache),
-                plan=plan,
-                hardware=hardware,
-                fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
-                fingerprint=fingerprint,
-                folder=run_folder,
-                console=console,
-                tracker=experiment["tracker"].build(folder),
-                signals=signals,
-            )
-            trainer = job.build(loss, objective)  # what can be refused is refused before anything is written
+            settled = replace(job(), plan=plan)
+            trainer = settled.build(loss, objective)  # what can be refused is refused before anything is written
             run_folder.claim(config, metadata, invocation.hydra_files)
+            if found is not None and before is None:
+                found.leave(run_folder, facts["model"])
             with run_folder.recording():
                 log.info("Command: %s", " ".join(sys.argv))
-                result = job.train(trainer, cache)
+                result = settled.train(trainer, cache)
         show_result(console, result, folder)
     return result
+
+
+def _prepare(
+    experiment: Experiment,
+    dataset: Dataset,
+    plan: Plan,
+    hardware: HardwareConfig,
+    fingerprint: str,
+    cache: Cache,
+    folder: RunFolder,
+    console: Console,
+    signals: SignalGuard,
+) -> Job:
+    """The job of this plan, its data encoded."""
+    return Job(
+        experiment=experiment,
+        dataset=dataset,
+        encoded=experiment["encoding"].build().encode(dataset, cache),
+        plan=plan,
+        hardware=hardware,
+        fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
+        fingerprint=fingerprint,
+        folder=folder,
+        console=console,
+        tracker=experiment["tracker"].build(folder.path),
+        signals=signals,
+    )
 
 
 def load_data(experiment: Experiment) -> Dataset:
@@ -130,7 +162,7 @@ def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:
 
 def build_objective(experiment: Experiment, dataset: Dataset) -> Objective:
     """The figure that decides; whether this data defines it is found out before training, not after an epoch."""
-    objective = Objective(experiment.judges["objective"])
+    objective = Objective(experiment.sections["objective"])
     counts = dataset.train.class_counts()
     constant = (counts / counts.sum())[None].repeat(len(dataset.valid), axis=0)
     objective.score(classification_metrics(dataset.valid.labels, constant, dataset.classes))

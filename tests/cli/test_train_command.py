@@ -98,7 +98,7 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(train: Callable[..., Answer
             ["train.epochs=0", "seed=-1"],
             ["seed: must be >= 0 and < 4294967296, but is -1.", "train.epochs: must be >= 1, but is 0."],
         ),
-        (["optimizer.lr=abc"], ["optimizer.lr: expected a number > 0, got 'abc'."]),
+        (["optimizer.lr=abc"], ["optimizer.lr: expected a number > 0 or 'auto', got 'abc'."]),
         (
             ["optimizer.lr=1e-3,1e-4"],
             ["optimizer.lr=1e-3,1e-4: is a list of values to sweep over, but this is a single run. Add -m."],
@@ -165,7 +165,7 @@ def test_a_failing_job_is_recorded_and_the_others_run(seeds: Path) -> None:
     }
     assert list(states) == sorted(states, key=lambda name: ("abc" in name, len(name)))
     failure = read_json(seeds / "optimizer.lr_abc,seed_1" / "failure.json")
-    assert failure["message"] == "optimizer.lr: expected a number > 0, got 'abc'."
+    assert failure["message"] == "optimizer.lr: expected a number > 0 or 'auto', got 'abc'."
 
 
 def test_a_job_that_a_guard_aborts_is_told_apart(train: Callable[..., Answer], fresh: Path) -> None:

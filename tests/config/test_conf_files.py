@@ -14,14 +14,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from counterpoise.config import resolvers
-from counterpoise.config.experiment import JUDGES, PathsConfig, PlainSections, TrainConfig, check
+from counterpoise.config.experiment import SECTIONS, PathsConfig, PlainSections, TrainConfig, check
 from counterpoise.config.hardware import Device, HardwareConfig, closest_profile
 from counterpoise.config.targets import BASES, resolve_target
 from counterpoise.errors import UserError
 from counterpoise.plan import detect, read_profiles
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-SECTIONS = {"train": TrainConfig, "paths": PathsConfig, "hardware": HardwareConfig}
+PLAIN = {"train": TrainConfig, "paths": PathsConfig, "hardware": HardwareConfig}
 NEEDS = {"manual": ["balance.class_weights=[1.0,1.0]"], "table": ["data.path=x"]}
 """What some options cannot do without."""
 
@@ -73,18 +73,20 @@ def test_the_first_page_lists_every_section_and_every_field() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"}
     assert groups <= chosen
     named = set(page) - {"defaults", "hydra"} | chosen
-    assert named >= {field.name for field in fields(PlainSections)} | set(BASES) | set(JUDGES)
-    for name, target in JUDGES.items():
+    assert named >= {field.name for field in fields(PlainSections)} | set(BASES) | set(SECTIONS)
+    for name, target in SECTIONS.items():
         if name in page:
             assert set(page[name]) == {field.name for field in fields(resolve_target(name, target, ()))}
-    for name, schema in SECTIONS.items():
+    for name, schema in PLAIN.items():
         if name in page:
             assert set(page[name]) == {field.name for field in fields(schema)}
 
 
 @pytest.mark.parametrize("option", options("guard"))
 def test_a_guard_lists_every_field(option: str) -> None:
-    assert set(read("guard", option)) == {field.name for field in fields(resolve_target("guard", JUDGES["guard"], ()))}
+    assert set(read("guard", option)) == {
+        field.name for field in fields(resolve_target("guard", SECTIONS["guard"], ()))
+    }
 
 
 EVERY = [(group, option) for group in [*BASES, "hardware", "guard"] for option in options(group)]
@@ -171,3 +173,14 @@ def test_a_beta_that_nothing_reads_is_refused() -> None:
 def test_a_published_recipe_has_its_batch_on_every_machine(preset: str) -> None:
     train = composed(f"experiment={preset}", "hardware=rtx3080")["train"]
     assert (train["batch_size"], train["accumulation"]) == (32, 1)
+
+
+@pytest.mark.parametrize("model", [*((name,) for name in options("model")), ("transformer", "model.pretrained=x")])
+def test_a_models_recipe_lies_within_its_range_and_the_range_within_the_test(model: tuple[str, ...]) -> None:
+    name, *more = model
+    config = composed(f"model={name}", *more)
+    test = config["lr_range_test"]
+    assert config["optimizer"]["lr"] == test["recipe"]
+    assert test["start"] < test["range"][0] <= test["recipe"] <= test["range"][1] < test["end"]
+    if more:
+        assert (test["range"], test["end"]) == ([1e-5, 5e-5], 1e-2)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from counterpoise.data.cache import Cache, damage, dataset_fingerprint, fingerprint, records_fingerprint
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
+from counterpoise.jsonio import read_json, write_json
 
 
 def build(folder: Path) -> None:
@@ -201,6 +202,34 @@ def test_chunks_do_not_matter_and_content_does(texts: list[str], data: st.DataOb
     assert records_fingerprint(records(texts, flipped, group=groups)) != base
     assert records_fingerprint(Records(one.table, ("safe", "Vulnerable"))) != base
     assert records_fingerprint(one.take(np.arange(len(texts) - 1))) != base
+
+
+def test_an_entry_that_holds_for_a_while_is_built_again_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    now = time.time()
+    for hours_later, expected in ((0.0, 1), (1.9, 1), (2.0, 2), (3.9, 2), (1.0, 3)):  # the last: a clock was set back
+        monkeypatch.setattr("counterpoise.data.cache.time.time", lambda at=now + 3600 * hours_later: at)
+        cache.entry("kind", {"a": 1}, build, hours=2)
+        assert builds(tmp_path / "cache") == expected, hours_later
+    cache.entry("kind", {"a": 1}, build)
+    assert builds(tmp_path / "cache") == 3, "for ever, where nothing else is said"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("change", [{"key": {"a": 2}}, {"key": None}, {"built_at": "yesterday"}, {"built_at": None}])
+def test_another_keys_entry_and_one_of_unknown_age_are_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, object]
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    manifest = cache.entry("kind", {"a": 1}, build) / "manifest.json"
+    whole = read_json(manifest)
+    write_json(manifest, {**whole, **change})
+    cache.entry("kind", {"a": 1}, build, hours=1)
+    assert builds(tmp_path / "cache") == 2
+    assert ("another key's" if "key" in change else "of unknown age") in caplog.text
+    assert read_json(manifest)["key"] == {"a": 1}
 
 
 def test_where_a_text_ends_matters() -> None:

@@ -71,6 +71,12 @@ def test_other_data_or_another_plan_is_refused(folder: RunFolder) -> None:
     assert found == ["plan.total_updates: was 10, but is 12 now.", "data_fingerprint: was 'abc', but is 'xyz' now."]
 
 
+def test_facts_that_are_not_known_yet_are_not_compared(folder: RunFolder) -> None:
+    folder.check(CONFIG, {"data_fingerprint": "abc"})
+    assert refusal(folder, facts={"data_fingerprint": "xyz"})[0].startswith("data_fingerprint: was 'abc'")
+    assert refusal(folder, {**CONFIG, "seed": 2}, {})[0] == "seed: was 1, but is 2 now."
+
+
 def test_what_changes_no_result_may_differ(folder: RunFolder) -> None:
     train = {"epochs": 3, "checkpoint_seconds": 1.0, "checkpoint_updates": 5}
     free = {"tracker": {"_target_": "y"}, "paths": {"cache": "z"}, "hardware": {"workers": 3}, "resume": "r"}

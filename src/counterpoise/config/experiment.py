@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from counterpoise.config.hardware import HardwareConfig
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Range, parse
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Auto, Range, parse
 from counterpoise.config.targets import BASES, Component, resolve_component, resolve_target
 from counterpoise.errors import Problem, UserError, nearest
-
-Auto = Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +56,8 @@ class PlainSections:
     """Every random choice comes from it."""
     resume: str | None = None
     """A run folder to continue; its own overrides are taken up again."""
+    lr_finder: bool = False
+    """Find the learning rate by a range test, whatever optimizer.lr says; optimizer.lr=auto does the same."""
     dry_run: bool = False
     """Check everything, show the plan, train nothing."""
     extensions: tuple[str, ...] = ()
@@ -70,7 +70,10 @@ class PlainSections:
     """Folders."""
 
 
-FREE = ("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_")
+FREE = (
+    *("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_"),
+    "lr_range_test.cache_hours",
+)
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
 
 
@@ -81,17 +84,29 @@ class Experiment:
     plain: PlainSections
     components: Mapping[str, Component]
     """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
-    judges: Mapping[str, Any]
-    """Configurations of objective, early_stopping and guard, by section."""
+    sections: Mapping[str, Any]
+    """Configurations of objective, early_stopping, guard and lr_range_test, by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
 
+    @property
+    def finds_lr(self) -> bool:
+        """Whether the learning rate is to be found by a range test."""
+        return self.plain.lr_finder or self["optimizer"].config.lr == "auto"
 
-JUDGES = {
+    @property
+    def given_lr(self) -> float:
+        """The learning rate at ``base_batch`` as it is given; with ``optimizer.lr=auto`` the recipe's."""
+        lr = self["optimizer"].config.lr
+        return float(self.sections["lr_range_test"].recipe if lr == "auto" else lr)
+
+
+SECTIONS = {
     "objective": "counterpoise.metrics.ObjectiveConfig",
     "early_stopping": "counterpoise.guards.early_stopping.EarlyStoppingConfig",
     "guard": "counterpoise.guards.config.GuardConfig",
+    "lr_range_test": "counterpoise.optim.lr_finder.LRRangeTestConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
 
@@ -104,17 +119,17 @@ def check(node: Mapping[str, Any]) -> Experiment:
     """
     problems: list[Problem] = []
     plain_names = {field.name for field in fields(PlainSections)}
-    known = plain_names | set(BASES) | set(JUDGES)
+    known = plain_names | set(BASES) | set(SECTIONS)
     problems += [Problem(str(key), "unknown key.", nearest(str(key), known)) for key in node if key not in known]
     plain = parse(PlainSections, {k: v for k, v in node.items() if k in plain_names}, "", problems)
     extensions = _extensions(node.get("extensions"))
     found = {group: resolve_component(group, node.get(group), extensions, problems) for group in BASES}
-    judges = {name: _parse_section(name, target, node.get(name), problems) for name, target in JUDGES.items()}
+    sections = {name: _parse_section(name, target, node.get(name), problems) for name, target in SECTIONS.items()}
     components = {group: component for group, component in found.items() if component is not None}
-    problems += _relations(components)
+    problems += _relations(components, sections)
     if problems:
         raise UserError(problems)
-    return Experiment(plain, components, judges)
+    return Experiment(plain, components, sections)
 
 
 def _extensions(value: object) -> Sequence[str]:
@@ -125,11 +140,15 @@ def _parse_section(name: str, target: str, node: object, problems: list[Problem]
     return parse(resolve_target(name, target, ()), node if node is not None else {}, name, problems)
 
 
-def _relations(components: Mapping[str, Component]) -> list[Problem]:
+def _relations(components: Mapping[str, Component], sections: Mapping[str, Any]) -> list[Problem]:
     found = []
     if "model" in components and "encoding" in components:
         wanted, given = components["model"].target.encoding, components["encoding"].target.kind  # type: ignore[attr-defined]
         if wanted != given:
             message = f"{components['model'].target.__name__} reads {wanted!r}, but this encoding gives {given!r}."
             found.append(Problem("encoding", message, f"Choose one that gives {wanted!r}."))
+    automatic = "optimizer" in components and components["optimizer"].config.lr == "auto"
+    if automatic and getattr(sections["lr_range_test"], "recipe", 0.0) is None:
+        message = "must be given with optimizer.lr=auto: it is used where the range test tells nothing."
+        found.append(Problem("lr_range_test.recipe", message, "Or give optimizer.lr a number, and lr_finder=true."))
     return found

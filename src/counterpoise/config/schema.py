@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from counterpoise.config.values import (
     AT_LEAST_ONE,
@@ -35,9 +35,22 @@ from counterpoise.config.values import (
 )
 from counterpoise.errors import Problem, UserError, nearest
 
-__all__ = ["AT_LEAST_ONE", "NON_NEGATIVE", "POSITIVE", "SHARE", "Range", "describe", "field_types", "join", "parse"]
+__all__ = [
+    "AT_LEAST_ONE",
+    "NON_NEGATIVE",
+    "POSITIVE",
+    "SHARE",
+    "Auto",
+    "Range",
+    "describe",
+    "field_types",
+    "join",
+    "parse",
+]
 
 T = TypeVar("T")
+Auto = Literal["auto"]
+"""In place of a number that is derived from something else."""
 
 
 def parse(schema: type[T], node: object, where: str = "", problems: list[Problem] | None = None) -> T:

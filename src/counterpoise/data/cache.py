@@ -1,8 +1,8 @@
 """A content-addressed cache on disk: a folder per fingerprint, built once, checked whenever it is opened.
 
 Several processes may ask for the same entry at once: one builds it in a temporary folder under a lock and renames it
-into place, the others wait and open it. Every file's checksum stands in the entry's manifest; a damaged entry is
-rebuilt with a warning.
+into place, the others wait and open it. Every file's checksum stands in the entry's manifest, and so does the key; an
+entry that is damaged, or another key's, is rebuilt with a warning. One that holds for a while is rebuilt afterwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import hashlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,11 @@ def _canonical(value: Any) -> str:
     return dumps(value, indent=None)
 
 
+def checksum(content: Any) -> str:
+    """blake2b of bytes, or of an array's."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def file_checksum(path: Path) -> str:
     """blake2b of a file's content."""
     digest = hashlib.blake2b(digest_size=16)
@@ -120,6 +127,31 @@ def damage(folder: Path, *, exact: bool = False) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Flaw:
+    """Why an entry is not used."""
+
+    text: str
+    level: int = logging.WARNING
+
+
+def _flaw(folder: Path, key: Mapping[str, Any], hours: float | None) -> _Flaw | None:
+    """What is wrong with an entry; ``None`` if it is whole, this key's, and not too old."""
+    damaged = damage(folder, exact=True)
+    if damaged is not None:
+        return _Flaw(f"damaged ({damaged})")
+    manifest = read_json(folder / MANIFEST)
+    if fingerprint({"key": manifest.get("key")}) != fingerprint({"key": key}):
+        return _Flaw("another key's")
+    if hours is None:
+        return None
+    built_at = manifest.get("built_at")
+    if not isinstance(built_at, int | float):
+        return _Flaw("of unknown age")
+    age = (time.time() - built_at) / 3600
+    return None if 0 <= age < hours else _Flaw(f"{age:.1f} hours old", logging.INFO)
+
+
 class Cache:
     """Entries below one folder.
 
@@ -130,29 +162,32 @@ class Cache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def entry(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-        """The folder for ``key``, built by ``build(folder)`` if it is not there or damaged.
+    def entry(
+        self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], *, hours: float | None = None
+    ) -> Path:
+        """The folder for ``key``, built by ``build(folder)`` if it is not there, damaged, another key's or too old.
 
         Args:
             kind: first part of the folder's name, for people.
             key: everything that the content depends on, JSON-ready.
             build: fills an empty folder.
+            hours: how long an entry holds; ``None`` is for ever.
 
         Raises:
             UserError: if the cache's folder cannot be written. Any other error of ``build`` is passed on as it is.
         """
         name = f"{kind}-{fingerprint(key)}"
         final = self.root / name
-        if final.exists() and damage(final, exact=True) is None:
+        if final.exists() and _flaw(final, key, hours) is None:
             return final  # entries come whole by renaming: reading needs no lock, nor a folder that can be written
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f"{name}.lock"):
                 if final.exists():
-                    problem = damage(final, exact=True)
-                    if problem is None:
+                    flaw = _flaw(final, key, hours)
+                    if flaw is None:
                         return final
-                    log.warning("The cache entry %s is damaged (%s); it is built again.", final, problem)
+                    log.log(flaw.level, "The cache entry %s is %s; it is built again.", final, flaw.text)
                     shutil.rmtree(final)
                 self._build(final, key, build)
         except OSError as error:
@@ -178,7 +213,8 @@ class Cache:
         building.mkdir()
         try:
             build(building)
-            write_json(building / MANIFEST, {"key": key, "checksums": folder_checksums(building)})
+            manifest = {"key": key, "built_at": time.time(), "checksums": folder_checksums(building)}
+            write_json(building / MANIFEST, manifest)
             building.rename(final)
         finally:
             shutil.rmtree(building, ignore_errors=True)

@@ -28,10 +28,10 @@ from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.council import Council
 from counterpoise.engine.criteria import as_loss
 from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
+from counterpoise.engine.lifeline import Lifeline
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.progress import History, Position
-from counterpoise.engine.rescue import Lifeline
 from counterpoise.engine.rng import seed_update
 from counterpoise.engine.state import RunState
 from counterpoise.engine.update import Updater, UpdateResult, scaled_rates

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn
 
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Range
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Auto, Range
 from counterpoise.errors import Problem, UserError, fail, nearest
 from counterpoise.optim.scaling import Scaling
 
@@ -21,8 +21,8 @@ DIRECT = "model"
 class AdamWConfig:
     """AdamW (Loshchilov and Hutter 2019)."""
 
-    lr: Annotated[float, POSITIVE] = 2e-5
-    """Peak learning rate at ``base_batch``."""
+    lr: Annotated[float | Auto, POSITIVE] = 2e-5
+    """Peak learning rate at ``base_batch``; auto finds it by a range test (docs/lr_finder.md)."""
     weight_decay: Annotated[float, NON_NEGATIVE] = 0.01
     """Decoupled weight decay; biases and norms have none."""
     betas: Annotated[tuple[float, ...], Range(ge=0, lt=1)] = (0.9, 0.999)

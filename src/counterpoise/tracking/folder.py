@@ -152,7 +152,8 @@ class RunFolder:
 
         Args:
             config: the resolved config.
-            facts: ``plan`` and ``data_fingerprint`` must be the same; another ``machine`` is warned about.
+            facts: those of ``plan`` and ``data_fingerprint`` that are given must be the same; another ``machine`` is
+                warned about.
 
         Raises:
             UserError: if the folder holds a run with another config, plan or data; it names each difference.
@@ -168,8 +169,8 @@ class RunFolder:
         now = to_plain({"format": FORMAT, **facts})
         problems = differences(before.get("config"), to_plain(config))
         for name in ("format", "plan", "data_fingerprint"):
-            problems += differences(before.get(name), now.get(name), name)
-        changed = differences(before.get("machine"), now.get("machine"), "machine")
+            problems += differences(before.get(name), now[name], name) if name in now else []
+        changed = differences(before.get("machine"), now["machine"], "machine") if "machine" in now else []
         if changed and not self.result.exists():
             # Another number of threads, say, adds in another order: the run goes on, but not to the same bits.
             listed = " ".join(str(problem) for problem in changed)

@@ -145,7 +145,7 @@ def test_a_column_that_no_record_has_is_one_problem_for_the_file(tmp_path):
         ("own.jsonl", "x".encode("utf-16"), "UTF-16"),
         ("own.jsonl", '{"text": "a"}'.encode("utf-16-le"), "UTF-16"),
         ("own.csv", "text,label".encode("utf-16"), "UTF-16"),
-        ("own.jsonl", gzip.compress(b"{}"), "does not end with .gz"),
+        ("own.jsonl", gzip.compress(b"{}", mtime=0), "does not end with .gz"),
         ("own.jsonl.gz", b"{}\n", "not compressed with gzip"),
         ("own.json", json.dumps(GOOD).encode(), "one JSON document"),
         ("own.json", json.dumps(GOOD, indent=1).encode(), "one JSON document"),
