@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -17,6 +18,7 @@ from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.evaluation import SplitBatches, predict
+from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
@@ -31,7 +33,8 @@ from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.result import make_result
-from counterpoise.tracking.base import Tracker
+from counterpoise.storage import Storage
+from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
@@ -49,6 +52,7 @@ class Job:
     fabric: Fabric
     fingerprint: str
     folder: RunFolder
+    storage: Storage
     console: Console
     tracker: Tracker
 
@@ -71,9 +75,9 @@ class Job:
 
         Raises:
             TrainingAbortedError: if a judge ended the run as failed, or no epoch could be scored.
+            StorageError: if something could not be written, though the disk was waited for.
         """
         started = time.monotonic()
-        self.folder.keep(self.encoded.artefacts)
         history = trainer.fit(self._loader(), self.encoded.splits["valid"])
         measured = self._measure(trainer, history)
         result = make_result(
@@ -92,9 +96,14 @@ class Job:
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
         )
-        write_json(self.folder.result, result)
-        self.tracker.on_result(result)
+        self.storage.settle()  # a folder that has a result lacks nothing
+        self.storage.insist(self.folder.result.name, self.folder.result, lambda: write_json(self.folder.result, result))
+        self._steady.on_result(result)
         return result
+
+    @property
+    def _steady(self) -> Steady:
+        return Steady(self.tracker, self.storage)
 
     def _context(self) -> ModelContext:
         counts = self.dataset.train.class_counts()
@@ -132,15 +141,15 @@ class Job:
             evaluation_batch=self.plan.evaluation_batch,
             prefetch=self.hardware.workers or 0,
             observers=[
-                FileRecorder(self.folder),
+                FileRecorder(self.folder, self.storage),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
-                self.tracker,
+                self._steady,
             ],
             judges=[
                 EarlyStopping(self.experiment.judges["early_stopping"], objective),
                 NonFiniteGuard(self.experiment.judges["guard"]),
             ],
-            checkpoints=CheckpointStore(self.folder.checkpoints, identity),
+            checkpoints=Keeper(CheckpointStore(self.folder.checkpoints, identity), self.storage),
             checkpoint_updates=train.checkpoint_updates,
             checkpoint_seconds=train.checkpoint_seconds,
             compile=self.hardware.compile,
@@ -160,6 +169,8 @@ class Job:
             if name in self.encoded.splits:
                 batches = SplitBatches(self.encoded.splits[name], self.plan.evaluation_batch)
                 found = predict(trainer.model, batches, trainer.loss, trainer.fabric.device)
-                write_predictions(self.folder.predictions(name), found.rows, found.labels, found.probabilities)
+                path = self.folder.predictions(name)
+                write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
+                self.storage.insist(path.name, path, write)
                 measured[name] = found.metrics(self.dataset.classes)
         return measured

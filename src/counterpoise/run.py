@@ -25,6 +25,7 @@ from counterpoise.losses import Loss, LossContext
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.result import show_result
+from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder
 
@@ -58,6 +59,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     Raises:
         UserError: for anything that is wrong with config or data.
         TrainingAbortedError: if a judge ended the run as failed.
+        StorageError: if the disk failed, and did not come back.
     """
     console = make_console()
     experiment = check(config)
@@ -83,6 +85,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             result = dict(read_json(run_folder.result))
         else:
             cache = Cache(Path(experiment.plain.paths.cache).expanduser())
+            storage = Storage(folder, experiment.plain.train.storage_wait)
             job = Job(
                 experiment=experiment,
                 dataset=dataset,
@@ -92,12 +95,13 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
                 fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
                 fingerprint=fingerprint,
                 folder=run_folder,
+                storage=storage,
                 console=console,
                 tracker=experiment["tracker"].build(folder),
             )
             trainer = job.build(loss, objective)  # what can be refused is refused before anything is written
-            run_folder.claim(config, metadata, invocation.hydra_files)
-            with run_folder.recording():
+            run_folder.claim(config, metadata, invocation.hydra_files, job.encoded.artefacts)
+            with run_folder.recording(storage):
                 log.info("Command: %s", " ".join(sys.argv))
                 result = job.train(trainer, cache)
         show_result(console, result, folder)

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from counterpoise.errors import TrainingAbortedError, UserError
+from counterpoise.errors import StorageError, TrainingAbortedError, UserError
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -32,6 +32,9 @@ def report(error: BaseException) -> int:
         return EXIT_USER
     if isinstance(error, TrainingAbortedError):
         print(f"Training was aborted. {error}", file=sys.stderr)
+        return EXIT_FAULT
+    if isinstance(error, StorageError):
+        print(f"The disk failed. {error}", file=sys.stderr)
         return EXIT_FAULT
     traceback.print_exception(error)
     return EXIT_FAULT

@@ -20,7 +20,7 @@ from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, attempt
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare
 from counterpoise.config.refusal import explain
-from counterpoise.errors import TrainingAbortedError, UserError, fail
+from counterpoise.errors import StorageError, TrainingAbortedError, UserError, fail, near
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
 
@@ -113,8 +113,6 @@ def train_job(config: DictConfig) -> float | None:
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
         result = run(plain, folder, invocation)
     except KeyboardInterrupt:
-        from counterpoise.tracking.console import near
-
         raise KeyboardInterrupt(near(folder)) from None
     finally:
         _remove_if_empty(folder, Path(settings.runtime.cwd))
@@ -135,8 +133,8 @@ def sweep_job(config: DictConfig) -> float | None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     print(f"\nJob {folder.name}", flush=True)
-    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     try:
+        (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
         return train_job(config)
     except Exception as error:
         _record_failure(folder, error)
@@ -170,14 +168,17 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
-    expected = isinstance(error, UserError | TrainingAbortedError)
+    expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
     message = str(error) if expected else f"{type(error).__name__}: {error}"
     print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
     overrides = list(HydraConfig.get().overrides.task)
     content = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
-    write_json(folder / "failure.json", content)
+    try:
+        write_json(folder / "failure.json", content)
+    except OSError as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
+        print(f"Job {folder.name}: failure.json could not be written: {fault}.", file=sys.stderr, flush=True)
 
 
 def _remove_if_empty(folder: Path, start: Path) -> None:

@@ -36,6 +36,8 @@ class TrainConfig:
     """Updates between two checkpoints, beside those at the end of each epoch; 0 for none."""
     checkpoint_seconds: Annotated[float, NON_NEGATIVE] = 60.0
     """Seconds between two checkpoints, beside those; 0 for none."""
+    storage_wait: Annotated[float, NON_NEGATIVE] = 300.0
+    """Seconds that the end of training waits for a disk that is full or read-only; 0 tries once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,10 @@ class PlainSections:
     """Folders."""
 
 
-FREE = ("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_")
+FREE = (
+    *("paths", "tracker", "mirror", "dry_run", "resume", "extensions", "hardware.workers"),
+    *("train.checkpoint_", "train.storage_wait"),
+)
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
 
 

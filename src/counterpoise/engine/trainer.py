@@ -27,6 +27,7 @@ from counterpoise.data.loader import Group, Loader, prefetch
 from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.criteria import as_loss
 from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
+from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.progress import History, Position
@@ -63,7 +64,7 @@ class Trainer:
         prefetch: groups that a thread draws ahead from a :class:`Loader`; other loaders have workers of their own.
         observers: told of every logged update and every epoch.
         judges: asked after them; the strongest verdict is obeyed.
-        checkpoints: where to keep state; ``None`` keeps none.
+        checkpoints: where to keep state, or who keeps it through a disk that fails; ``None`` keeps none.
         checkpoint_updates: updates between two checkpoints; 0 saves at the end of epochs only.
         checkpoint_seconds: seconds between two checkpoints, beside those; 0 for none. With several processes looked
             at after logged updates only.
@@ -94,7 +95,7 @@ class Trainer:
         prefetch: int = 0,
         observers: Sequence[Observer] = (),
         judges: Sequence[Judge] = (),
-        checkpoints: CheckpointStore | None = None,
+        checkpoints: CheckpointStore | Keeper | None = None,
         checkpoint_updates: int = 0,
         checkpoint_seconds: float = 0.0,
         compile: bool = False,
@@ -140,6 +141,7 @@ class Trainer:
 
         Raises:
             UserError: if checkpoints are there, but none is whole, or they are another data set's or model's.
+            StorageError: if a disk that failed has not come back at the end; what was whole is, and can be resumed.
         """
         source = self._source(train)
         is_split = hasattr(valid, "lengths") and hasattr(valid, "batch")
@@ -158,6 +160,8 @@ class Trainer:
                 elif self.history.verdict.decision < Decision.ABORT:
                     self._save()
             verdict = self.history.verdict
+            if verdict.decision < Decision.ABORT:
+                self.state.settle()
         finally:
             for observer in self.observers:
                 observer.on_finish(verdict)
