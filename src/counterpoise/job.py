@@ -19,6 +19,7 @@ from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.evaluation import SplitBatches, predict
 from counterpoise.engine.keeper import Keeper
+from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
@@ -55,6 +56,7 @@ class Job:
     storage: Storage
     console: Console
     tracker: Tracker
+    mirror: NoMirror
 
     @property
     def seed(self) -> int:
@@ -80,6 +82,7 @@ class Job:
         started = time.monotonic()
         history = trainer.fit(self._loader(), self.encoded.splits["valid"])
         measured = self._measure(trainer, history)
+        self.mirror.finish()
         result = make_result(
             self.dataset,
             history,
@@ -95,6 +98,7 @@ class Job:
             test=measured.get("test"),
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
+            **self.mirror.facts(),
         )
         self.storage.settle()  # a folder that has a result lacks nothing
         self.storage.insist(self.folder.result.name, self.folder.result, lambda: write_json(self.folder.result, result))
@@ -149,7 +153,7 @@ class Job:
                 EarlyStopping(self.experiment.judges["early_stopping"], objective),
                 NonFiniteGuard(self.experiment.judges["guard"]),
             ],
-            checkpoints=Keeper(CheckpointStore(self.folder.checkpoints, identity), self.storage),
+            checkpoints=Keeper(CheckpointStore(self.folder.checkpoints, identity), self.storage, self.mirror.offer),
             checkpoint_updates=train.checkpoint_updates,
             checkpoint_seconds=train.checkpoint_seconds,
             compile=self.hardware.compile,

@@ -19,6 +19,7 @@ from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
+from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.job import Job
 from counterpoise.jsonio import read_json
 from counterpoise.losses import Loss, LossContext
@@ -63,6 +64,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     """
     console = make_console()
     experiment = check(config)
+    mirror = open_mirror(experiment.judges["mirror"], folder)
     dataset = load_data(experiment)
     hardware, said = settle_hardware(experiment.plain.hardware, detect(), read_profiles(invocation.profiles))
     plan = make_plan(experiment, hardware, len(dataset.train))
@@ -76,10 +78,14 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         return {"status": "dry_run", "plan": asdict(plan)}
 
     run_folder = RunFolder(folder)
-    with run_folder.held():
+    with run_folder.held(), mirror:
         fingerprint = dataset_fingerprint(dataset)
         metadata = _metadata(plan, fingerprint, dataset, invocation, said)
         run_folder.check(config, metadata)
+        restored = restore(mirror, run_folder, {"config": config, **metadata})
+        if restored is not None:
+            console.print(f"Restored update {restored} from the mirror.")
+            run_folder.check(config, metadata)
         if run_folder.result.exists():
             console.print("This run has finished already.")
             result = dict(read_json(run_folder.result))
@@ -98,6 +104,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
                 storage=storage,
                 console=console,
                 tracker=experiment["tracker"].build(folder),
+                mirror=mirror,
             )
             trainer = job.build(loss, objective)  # what can be refused is refused before anything is written
             run_folder.claim(config, metadata, invocation.hydra_files, job.encoded.artefacts)

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, attempt
 from counterpoise.config import resolvers
-from counterpoise.config.arguments import is_multirun, parse_options, prepare
+from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
 from counterpoise.config.refusal import explain
 from counterpoise.errors import StorageError, TrainingAbortedError, UserError, fail, near
 from counterpoise.jsonio import write_json
@@ -51,7 +51,7 @@ def train(conf: Path) -> int:
 
 
 def _train(arguments: list[str], conf: Path) -> int:
-    arguments = prepare(arguments)
+    arguments = prepare(_fetched(arguments))
     options = parse_options(arguments)
     caught: list[Exception] = []
 
@@ -68,6 +68,21 @@ def _train(arguments: list[str], conf: Path) -> int:
     if caught:
         raise caught[0]
     return EXIT_OK
+
+
+def _fetched(arguments: list[str]) -> list[str]:
+    """Replace ``resume=URL`` by the folder into which that run was fetched from its mirror."""
+    url = resumed(arguments)
+    if url is None or "://" not in url or is_multirun(parse_options(arguments)):
+        return arguments
+    from counterpoise.engine.restore import restore_from
+
+    given = [
+        item.removeprefix("hydra.run.dir=").strip("'\"") for item in arguments if item.startswith("hydra.run.dir=")
+    ]
+    folder = restore_from(url, Path(given[-1]) if given else None)
+    print(f"{url} is in {folder}.")
+    return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 
 
 def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrides: list[str], conf: Path) -> None:

@@ -87,7 +87,7 @@ class Experiment:
     components: Mapping[str, Component]
     """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
     judges: Mapping[str, Any]
-    """Configurations of objective, early_stopping and guard, by section."""
+    """Configurations of objective, early_stopping, guard and mirror, by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -97,6 +97,7 @@ JUDGES = {
     "objective": "counterpoise.metrics.ObjectiveConfig",
     "early_stopping": "counterpoise.guards.early_stopping.EarlyStoppingConfig",
     "guard": "counterpoise.guards.non_finite.NonFiniteConfig",
+    "mirror": "counterpoise.engine.mirror.MirrorConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
 
