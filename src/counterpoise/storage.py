@@ -117,8 +117,8 @@ class Storage:
         told = False
         while True:
             for what in self.waiting:
-                fault = self._faults[what]
-                if fault.again is not None:
+                fault = self._faults.get(what)  # one that waited may have been written with another
+                if fault is not None and fault.again is not None:
                     self.attempt(what, fault.path, fault.again)
             remaining = deadline - time.monotonic()
             if not self.waiting:

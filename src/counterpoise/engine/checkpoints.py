@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -124,7 +125,7 @@ class CheckpointStore:
             "format": FORMAT,
             "position": dict(position),
             "identity": self.identity,
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": _versions(),
             "checksums": folder_checksums(temporary),
         }
         write_json(temporary / MANIFEST, manifest)
@@ -183,6 +184,11 @@ class CheckpointStore:
                 message = f"this checkpoint's {name} is {written.get(name)!r}, but this run's is {ours!r}."
                 raise fail(str(folder), message, "Resume with what it was trained on, or start a new run folder.")
         return Checkpoint(folder, manifest)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
 
 
 class _Sink:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import shutil
 import traceback
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 TRIAL_BYTES = 1 << 16
 """Size of the file that tells whether a folder can be written."""
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+"""How ``write_atomically`` names them."""
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
 
@@ -102,12 +106,23 @@ class RunFolder:
         """Keep every other process out while inside; raises as :meth:`lock`."""
         lock = self.lock()
         try:
+            self._tidy()
             yield
         finally:
+            self._tidy()
             with suppress(OSError):  # the disk may have failed meanwhile
                 if [path.name for path in self.path.iterdir()] == [LOCK]:
                     (self.path / LOCK).unlink()  # nothing was written: leave nothing behind
             lock.release()
+
+    def _tidy(self) -> None:
+        """Remove temporary files that a process left when it was killed, or when the disk failed."""
+        for path in [*self.path.glob(".*"), *self.checkpoints.glob(".*.writing")]:
+            if path.is_dir() and path.suffix == ".writing":
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file() and _TEMPORARY.fullmatch(path.name):
+                with suppress(OSError):
+                    path.unlink()
 
     @contextmanager
     def recording(self, storage: Storage) -> Iterator[None]:
