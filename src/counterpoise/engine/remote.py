@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from counterpoise.errors import Problem, UserError, fail
 from counterpoise.jsonio import dumps, to_plain
 from counterpoise.tracking.folder import differences
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 """Raised whenever the layout changes."""
-POINTER = "mirror.json"
+POINTER, TRIAL = "mirror.json", ".trial"
 LARGEST_POINTER = 1 << 20
 """Bytes; what is larger is no pointer of ours."""
 _NAME = re.compile(
@@ -167,26 +169,32 @@ class Remote:
     def _delete_but(self, kept: set[str]) -> None:
         """Remove older generations; what cannot be removed is tried again after the next upload."""
         self.fs.invalidate_cache()
-        with suppress(Exception):
-            for path in self.fs.ls(self.root, detail=False):
-                name = str(path).rstrip("/").rsplit("/", 1)[-1]
+        try:
+            found = [str(path).rstrip("/") for path in self.fs.ls(self.root, detail=False)]
+            for path in found:
+                name = path.rsplit("/", 1)[-1]
                 if _GENERATION.fullmatch(name) and name not in kept:
-                    self._delete(self._at(name))
+                    self._delete(path)
+                elif name == TRIAL:  # of a process that was cut off
+                    self.fs.rm_file(path)
+        except Exception as error:
+            log.info("Older checkpoints in %s are left there: %s", self.url, error)
 
     def _delete(self, folder: str) -> None:
+        """File by file: a recursive removal would take brackets in a name for a pattern."""
         found = self.fs.find(folder, withdirs=True, detail=True)
         for path, info in sorted(found.items(), reverse=True):
             if info["type"] != "directory":
                 self.fs.rm_file(path)
             elif not self._protocols & _NO_FOLDERS:
                 self.fs.rmdir(path)
-        if not self._protocols & _NO_FOLDERS:
+        if not self._protocols & _NO_FOLDERS and self.fs.isdir(folder):
             self.fs.rmdir(folder)
 
     def try_out(self) -> None:
         """Write a small file and remove it: raises whatever stands against that."""
-        self.fs.pipe_file(self._at(".trial"), b"counterpoise")
-        self.fs.rm_file(self._at(".trial"))
+        self.fs.pipe_file(self._at(TRIAL), b"counterpoise")
+        self.fs.rm_file(self._at(TRIAL))
 
     def fetch(self, pointer: Pointer, home: Path) -> None:
         """Download into ``home``, which nothing believes in before all of it is verified.
@@ -210,7 +218,10 @@ class Remote:
         entry = pointer.files.get(name)
         if entry is None:
             raise self._damaged(f"{POINTER} does not name {name}")
-        content = self.fs.cat_file(self._at(entry.at))
+        try:
+            content = self.fs.cat_file(self._at(entry.at))
+        except FileNotFoundError as error:
+            raise self._damaged(f"{entry.at} is missing") from error
         if hashlib.blake2b(content, digest_size=16).hexdigest() != entry.checksum:
             raise self._damaged(f"{entry.at} does not match its checksum")
         return json.loads(content)

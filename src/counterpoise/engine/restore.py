@@ -17,7 +17,7 @@ from counterpoise.engine.mirror import Mirror, MirrorConfig, NoMirror
 from counterpoise.engine.remote import DamagedError, Pointer, Remote
 from counterpoise.errors import Problem, UserError, fail, near
 from counterpoise.jsonio import read_json
-from counterpoise.tracking.folder import RunFolder
+from counterpoise.tracking.folder import LOCK, RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +118,14 @@ def restore_from(url: str, into: Path | None = None) -> Path:
             raise fail("resume", f"there is no run at {url}.", "Expected the mirror's URL, then the run folder.")
         folder = into or _recorded(remote, pointer)
         run = RunFolder(folder)
-        held_before = folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir())
+        if folder.exists() and not run.metadata.exists() and any(path.name != LOCK for path in folder.iterdir()):
+            raise fail(
+                "resume", f"{folder} holds something else already.", "Move it away, or add hydra.run.dir=FOLDER."
+            )
         with run.held():
-            if held_before:
-                _same_run(remote, pointer, run)
+            if run.metadata.exists():
+                metadata = remote.read(pointer, run.metadata.name)
+                run.check(metadata.get("config", {}), metadata)
             here = newest_update(run)
             if not run.result.exists() and (here is None or pointer.update > here):
                 take_over(remote, pointer, run)
@@ -138,13 +142,6 @@ def _recorded(remote: Remote, pointer: Pointer) -> Path:
         message = f"{remote.url} holds a run whose folder was {pointer.folder!r}, which is not how the URL ends."
         raise fail("resume", message, "To put it elsewhere, add hydra.run.dir=FOLDER.")
     return Path(pointer.folder)
-
-
-def _same_run(remote: Remote, pointer: Pointer, run: RunFolder) -> None:
-    metadata = remote.read(pointer, run.metadata.name)
-    if not run.metadata.exists():
-        raise fail("resume", f"{run.path} holds something else already.", "Move it away, or add hydra.run.dir=FOLDER.")
-    run.check(metadata.get("config", {}), metadata)
 
 
 def newest_update(run: RunFolder) -> int | None:
