@@ -125,7 +125,7 @@ def test_a_fault_that_stays_leaves_what_can_be_resumed(
     kind: int, whole: tuple[Trainer, Path, int], tmp_path: Path
 ) -> None:
     trainer, expected, writes = whole
-    for first in range(3 + KINDS.index(kind), writes + 1, 2 * STEP):
+    for first in range(3 + KINDS.index(kind), writes + 1, 3 * STEP):
         folder = tmp_path / str(first)
         with failing(Disk(folder, first, FOREVER, kind)) as disk:
             run = Run(folder)

@@ -57,5 +57,5 @@ def _options(protocol: str, timeout: float) -> dict[str, Any]:
     if protocol not in ("s3", "s3a"):
         return {}
     given = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
-    limits = {"connect_timeout": min(10.0, timeout), "read_timeout": timeout, "retries": {"max_attempts": 1}}
+    limits = {"connect_timeout": min(10.0, timeout), "read_timeout": timeout, "retries": {"max_attempts": 0}}
     return {"config_kwargs": {**limits, **given}, "skip_instance_cache": True, "use_listings_cache": False}
