@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from engine_kit import Recorder, assert_same_bits, final_state
-from test_mirror import METADATA, UPDATES, Sender, fit, is_whole, metrics, mirror_of, warnings
+from mirror_kit import METADATA, UPDATES, Sender, fit, is_whole, metrics, mirror_of, warnings
 
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.restore import restore, restore_from

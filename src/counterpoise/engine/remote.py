@@ -17,6 +17,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -187,9 +188,11 @@ class Remote:
             if info["type"] != "directory":
                 self.fs.rm_file(path)
             elif not self._protocols & _NO_FOLDERS:
-                self.fs.rmdir(path)
-        if not self._protocols & _NO_FOLDERS and self.fs.isdir(folder):
-            self.fs.rmdir(folder)
+                with suppress(FileNotFoundError):  # a folder in name only
+                    self.fs.rmdir(path)
+        if not self._protocols & _NO_FOLDERS:
+            with suppress(FileNotFoundError):
+                self.fs.rmdir(folder)
 
     def try_out(self) -> None:
         """Write a small file and remove it: raises whatever stands against that."""
