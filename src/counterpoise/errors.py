@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 
@@ -96,6 +97,20 @@ class OutOfMemoryError(TrainingAbortedError):
         return type(self), self.parts
 
 
+class StorageError(Exception):
+    """What a run had to write could not be written, though it was waited for. Exit code 1, without a traceback.
+
+    Args:
+        problem: which files and why, what to do, what is whole and how to continue.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
 def _rebuild(kind: type[UserError], problems: tuple[Problem, ...], hidden: int) -> UserError:
     return kind(problems, hidden=hidden)
 
@@ -112,6 +127,12 @@ def missing_extra(where: str, package: str, extra: str) -> UserError:
         f"needs the package {package!r}, which is not installed.",
         f'Install it with: pip install -c constraints.txt -e ".[{extra}]"',
     )
+
+
+def near(path: Path) -> str:
+    """A path as short as it can be typed from the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def closest(name: str, valid: Iterable[str]) -> str:

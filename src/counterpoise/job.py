@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.evaluation import SplitBatches, predict
+from counterpoise.engine.keeper import Keeper
+from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
@@ -37,8 +40,9 @@ from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.result import make_result
+from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
-from counterpoise.tracking.base import Tracker
+from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
@@ -56,9 +60,11 @@ class Job:
     fabric: Fabric
     fingerprint: str
     folder: RunFolder
+    storage: Storage
     console: Console
     tracker: Tracker
     signals: SignalGuard
+    mirror: NoMirror
 
     @property
     def seed(self) -> int:
@@ -79,12 +85,13 @@ class Job:
 
         Raises:
             TrainingAbortedError: if a judge ended the run as failed, or no epoch could be scored.
+            StorageError: if something could not be written, though the disk was waited for.
         """
         started = time.monotonic()
-        self.folder.keep(self.encoded.artefacts)
         with self.signals.deferring():
             history = self._fit(trainer)
         measured = self._measure(trainer, history)
+        self.mirror.finish()
         result = make_result(
             self.dataset,
             history,
@@ -101,10 +108,16 @@ class Job:
             test=measured.get("test"),
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
+            **self.mirror.facts(),
         )
-        write_json(self.folder.result, result)
-        self.tracker.on_result(result)
+        self.storage.settle()  # a folder that has a result lacks nothing
+        self.storage.insist(self.folder.result.name, self.folder.result, lambda: write_json(self.folder.result, result))
+        self._steady.on_result(result)
         return result
+
+    @property
+    def _steady(self) -> Steady:
+        return Steady(self.tracker, self.storage)
 
     def _fit(self, trainer: Trainer) -> History:
         try:
@@ -151,10 +164,10 @@ class Job:
             evaluation_batch=self.plan.evaluation_batch,
             prefetch=self.hardware.workers or 0,
             observers=[
-                FileRecorder(self.folder),
-                AlarmRecorder(self.folder, guard.policy),
+                FileRecorder(self.folder, self.storage),
+                AlarmRecorder(self.folder, self.storage, guard.policy),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
-                self.tracker,
+                self._steady,
             ],
             judges=[
                 EarlyStopping(self.experiment.sections["early_stopping"], objective),
@@ -162,7 +175,7 @@ class Job:
                 self.signals,
             ],
             rescue=guard.rescue if guard.policy == "rescue" else None,
-            checkpoints=CheckpointStore(self.folder.checkpoints, identity),
+            checkpoints=Keeper(CheckpointStore(self.folder.checkpoints, identity), self.storage, self.mirror.offer),
             checkpoint_updates=train.checkpoint_updates,
             checkpoint_seconds=train.checkpoint_seconds,
             compile=self.hardware.compile,
@@ -209,6 +222,8 @@ class Job:
             if name in self.encoded.splits:
                 batches = SplitBatches(self.encoded.splits[name], self.plan.evaluation_batch)
                 found = predict(trainer.model, batches, trainer.loss, trainer.fabric.device)
-                write_predictions(self.folder.predictions(name), found.rows, found.labels, found.probabilities)
+                path = self.folder.predictions(name)
+                write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
+                self.storage.insist(path.name, path, write)
                 measured[name] = found.metrics(self.dataset.classes)
         return measured

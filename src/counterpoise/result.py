@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +14,13 @@ from counterpoise.baselines import baseline_metrics
 from counterpoise.data.cache import Cache
 from counterpoise.data.records import Dataset
 from counterpoise.engine.progress import History
+from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import Objective
-from counterpoise.tracking.console import near, result_table
+from counterpoise.tracking.console import result_table
+
+log = logging.getLogger(__name__)
 
 FAR = 0.05
 """A test figure further than this from validation is pointed out."""
@@ -52,7 +56,13 @@ def baselines(dataset: Dataset, cache: Cache, data_fingerprint: str) -> dict[str
         write_json(folder / "baselines.json", baseline_metrics(dataset))
 
     key = {"format": BASELINES_FORMAT, "data": data_fingerprint, "scikit-learn": version("scikit-learn")}
-    return dict(read_json(cache.entry("baselines", key, build) / "baselines.json"))
+    try:
+        return dict(read_json(cache.entry("baselines", key, build) / "baselines.json"))
+    except UserError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        log.warning("%s The baselines are computed without it.", error)  # the run is trained: it shall have its result
+        return baseline_metrics(dataset)
 
 
 def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> None:

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from counterpoise.balance import check_stacked
 from counterpoise.config.experiment import Experiment, check
-from counterpoise.config.hardware import HardwareConfig
 from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
+from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
 from counterpoise.jsonio import read_json
 from counterpoise.losses import Loss, LossContext
-from counterpoise.lr_search import find, taken_up
+from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.result import show_result
+from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder
 
@@ -64,9 +64,11 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     Raises:
         UserError: for anything that is wrong with config or data.
         TrainingAbortedError: if a judge ended the run as failed.
+        StorageError: if the disk failed, and did not come back.
     """
     console = make_console()
     experiment = check(config)
+    mirror = open_mirror(experiment.sections["mirror"], folder)
     dataset = load_data(experiment)
     hardware, said = settle_hardware(experiment.plain.hardware, detect(), read_profiles(invocation.profiles))
     plan = make_plan(experiment, hardware, len(dataset.train))
@@ -81,62 +83,55 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
 
     run_folder = RunFolder(folder)
     cache = Cache(Path(experiment.plain.paths.cache).expanduser())
-    signals = SignalGuard()
-    with signals.listening(), run_folder.held():
-        fingerprint = dataset_fingerprint(dataset)
-        parts = (experiment, dataset, plan, hardware, fingerprint, cache, run_folder, console, signals)
-        prepare = partial(_prepare, *parts)
-        job = functools.cache(prepare)  # once, and not for a run that has finished
-        found = before = None
+    fingerprint = dataset_fingerprint(dataset)
+    signals, storage = SignalGuard(), Storage(folder, experiment.plain.train.storage_wait)
+
+    @functools.cache  # the data are encoded once, and not for a run that has finished
+    def job() -> Job:
+        return Job(
+            experiment=experiment,
+            dataset=dataset,
+            encoded=experiment["encoding"].build().encode(dataset, cache),
+            plan=plan,
+            hardware=hardware,
+            fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
+            fingerprint=fingerprint,
+            folder=run_folder,
+            storage=storage,
+            console=console,
+            tracker=experiment["tracker"].build(folder),
+            signals=signals,
+            mirror=mirror,
+        )
+
+    with signals.listening(), run_folder.held(), mirror:
+        settled, taken, found = plan, None, None
         if plan.lr is None:
             run_folder.check(config, {"data_fingerprint": fingerprint})  # refused before anything is measured
-            before = taken_up(run_folder)
-            found = before or find(job(), loss, cache)
-            plan = found.settle(plan)
+            taken = taken_up(run_folder)
+            found = taken or find(job(), loss, cache)
+            settled = found.settle(plan)
             console.print(f"{'learning rate':>14}  {found.describe()}")
-        metadata = _metadata(plan, fingerprint, dataset, invocation, said)
+        metadata = _metadata(settled, fingerprint, dataset, invocation, said)
         run_folder.check(config, metadata)
+        restored = restore(mirror, run_folder, {"config": config, **metadata})
+        if restored is not None:
+            console.print(f"Restored update {restored} from the mirror.")
+            run_folder.check(config, metadata)
         if run_folder.result.exists():
             console.print("This run has finished already.")
             result = dict(read_json(run_folder.result))
         else:
-            settled = replace(job(), plan=plan)
-            trainer = settled.build(loss, objective)  # what can be refused is refused before anything is written
-            run_folder.claim(config, metadata, invocation.hydra_files)
-            if found is not None and before is None:
-                found.leave(run_folder, facts["model"])
-            with run_folder.recording():
+            ready = replace(job(), plan=settled)
+            trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
+            run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
+            if found is not None and found is not taken:
+                storage.attempt(REPORT, run_folder.path / REPORT, partial(found.leave, run_folder, facts["model"]))
+            with run_folder.recording(storage):
                 log.info("Command: %s", " ".join(sys.argv))
-                result = settled.train(trainer, cache)
+                result = ready.train(trainer, cache)
         show_result(console, result, folder)
     return result
-
-
-def _prepare(
-    experiment: Experiment,
-    dataset: Dataset,
-    plan: Plan,
-    hardware: HardwareConfig,
-    fingerprint: str,
-    cache: Cache,
-    folder: RunFolder,
-    console: Console,
-    signals: SignalGuard,
-) -> Job:
-    """The job of this plan, its data encoded."""
-    return Job(
-        experiment=experiment,
-        dataset=dataset,
-        encoded=experiment["encoding"].build().encode(dataset, cache),
-        plan=plan,
-        hardware=hardware,
-        fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
-        fingerprint=fingerprint,
-        folder=folder,
-        console=console,
-        tracker=experiment["tracker"].build(folder.path),
-        signals=signals,
-    )
 
 
 def load_data(experiment: Experiment) -> Dataset:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,8 @@ def test_the_commands_of_the_other_pages_compose(clone: Path, monkeypatch: pytes
     assert shown
     for command in shown:
         if "resume=" in command or " -m" in command or "codexglue" in command or "experiment=codebert" in command:
+            continue
+        if "s3://" in command and find_spec("s3fs") is None:
             continue
         assert run(command, monkeypatch, "dry_run=true") == 0, command
 

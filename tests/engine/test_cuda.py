@@ -14,6 +14,7 @@ from engine_kit import VOCABULARY, Recorder, Setup, ToySplit, assert_same_bits, 
 from torch import Tensor, nn
 
 from counterpoise.engine.checkpoints import CheckpointStore
+from counterpoise.engine.keeper import Weights
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.trainer import Trainer
 from counterpoise.guards.causes import Circumstances
@@ -133,3 +134,12 @@ def test_tf32_is_switched_both_ways() -> None:
         make_fabric("cuda", "fp32", tf32=tf32)
         assert torch.backends.cuda.matmul.allow_tf32 is tf32
         assert torch.backends.cudnn.allow_tf32 is tf32
+
+
+def test_best_weights_that_wait_for_the_disk_leave_the_device() -> None:
+    model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)}).cuda()
+    model["b"].weight = model["a"].weight
+    kept = Weights(model).state_dict()
+    assert {tensor.device.type for tensor in kept.values()} == {"cpu"}
+    assert kept["a.weight"].data_ptr() == kept["b.weight"].data_ptr()
+    assert_same_bits(kept, {name: tensor.cpu() for name, tensor in model.state_dict().items()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from filelock import FileLock
 from counterpoise.config.experiment import FREE
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.tracking.folder import RunFolder, differences, log_to, write_predictions
+from counterpoise.tracking.folder import RunFolder, differences, write_predictions
 
 CONFIG: dict[str, Any] = {
     "seed": 1,
@@ -148,18 +147,3 @@ def test_predictions_of_a_column_major_array_keep_their_rows(tmp_path: Path) -> 
     table = np.asfortranarray([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
     write_predictions(tmp_path / "p.parquet", np.arange(3), np.zeros(3, dtype=np.int64), table)
     np.testing.assert_array_equal(np.stack(pq.read_table(tmp_path / "p.parquet")["probabilities"].to_numpy()), table)
-
-
-def test_the_log_takes_everything_from_info_on(tmp_path: Path) -> None:
-    root = logging.getLogger()
-    level = root.level
-    handler = log_to(tmp_path / "training.log")
-    try:
-        logging.getLogger("x").info("told ü")
-        logging.getLogger("x").debug("not told")
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()
-    assert "INFO    x: told ü" in (content := (tmp_path / "training.log").read_text(encoding="utf-8"))
-    assert "not told" not in content

@@ -10,6 +10,8 @@ import pytest
 
 from counterpoise.errors import UserError
 from counterpoise.events import CONTINUE, EpochEvent, UpdateEvent
+from counterpoise.storage import Storage
+from counterpoise.tracking.base import Steady
 from counterpoise.tracking.tensorboard import TensorBoard, TensorBoardConfig
 
 
@@ -55,3 +57,18 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r'pip install -c constraints\.txt -e "\.\[tensorboard\]"'):
         TensorBoard(TensorBoardConfig(), tmp_path)
+
+
+def test_figures_that_a_disk_refused_are_written_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "tensorboard").write_text("in the way")
+    tracker = Steady(TensorBoard(TensorBoardConfig(), tmp_path), Storage(tmp_path))
+    tracker.on_start({"position": {"update": 0, "consumed": 0}, "history": []})
+    for number in (1, 2, 3):
+        if number == 3:
+            (tmp_path / "tensorboard").unlink()
+        tracker.on_update(UpdateEvent(number, 0, number / 10, 1e-3, 0.5, 8, 1.0))
+    tracker.on_finish(CONTINUE)
+    assert scalars(tmp_path)["update/loss"] == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("counterpoise")]
+    assert [line.split(" ")[0] for line in told] == ["tracker", "Writing"]

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from counterpoise.errors import PreemptedError, TrainingAbortedError, UserError
+from counterpoise.errors import PreemptedError, StorageError, TrainingAbortedError, UserError
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
 """Done; a fault of the run; a mistake of the user; the run's own criteria are not met; preempted, resume it (75 is
@@ -36,6 +36,9 @@ def report(error: BaseException) -> int:
         return EXIT_USER
     if isinstance(error, TrainingAbortedError):
         print(f"Training was aborted. {error}", file=sys.stderr)
+        return EXIT_FAULT
+    if isinstance(error, StorageError):
+        print(f"The disk failed. {error}", file=sys.stderr)
         return EXIT_FAULT
     traceback.print_exception(error)
     return EXIT_FAULT

@@ -18,9 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, attempt
 from counterpoise.config import resolvers
-from counterpoise.config.arguments import is_multirun, parse_options, prepare
+from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
 from counterpoise.config.refusal import explain
-from counterpoise.errors import PreemptedError, TrainingAbortedError, UserError, fail
+from counterpoise.errors import PreemptedError, StorageError, TrainingAbortedError, UserError, fail, near
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
 
@@ -51,7 +51,7 @@ def train(conf: Path) -> int:
 
 
 def _train(arguments: list[str], conf: Path) -> int:
-    arguments = prepare(arguments)
+    arguments = prepare(_fetched(arguments))
     options = parse_options(arguments)
     caught: list[Exception] = []
     results: list[Mapping[str, Any]] = []
@@ -77,6 +77,21 @@ def _code(result: Mapping[str, Any]) -> int:
         print(f"The run was stopped: {result['ended_by']['reason']}.", file=sys.stderr)
         return EXIT_FAULT
     return EXIT_OK
+
+
+def _fetched(arguments: list[str]) -> list[str]:
+    """Replace ``resume=URL`` by the folder into which that run was fetched from its mirror."""
+    url = resumed(arguments)
+    if url is None or "://" not in url or is_multirun(parse_options(arguments)):
+        return arguments
+    from counterpoise.engine.restore import restore_from
+
+    given = [
+        item.removeprefix("hydra.run.dir=").strip("'\"") for item in arguments if item.startswith("hydra.run.dir=")
+    ]
+    folder = restore_from(url, Path(given[-1]) if given else None)
+    print(f"{url} is in {folder}.")
+    return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 
 
 def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrides: list[str], conf: Path) -> None:
@@ -118,8 +133,6 @@ def train_job(config: DictConfig) -> Mapping[str, Any]:
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
         return run(plain, folder, invocation)
     except PreemptedError as error:
-        from counterpoise.tracking.console import near
-
         begun = (folder / ".hydra" / "overrides.yaml").is_file()
         raise PreemptedError(error.reason, near(folder) if begun else "") from None
     finally:
@@ -149,8 +162,8 @@ def sweep_job(config: DictConfig) -> float | None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     print(f"\nJob {folder.name}", flush=True)
-    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     try:
+        (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
         return _for_sweeper(train_job(config))
     except Exception as error:
         _record_failure(folder, error)
@@ -184,14 +197,17 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 
 def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
-    expected = isinstance(error, UserError | TrainingAbortedError)
+    expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
     message = str(error) if expected else f"{type(error).__name__}: {error}"
     print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
     overrides = list(HydraConfig.get().overrides.task)
     content = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
-    write_json(folder / "failure.json", content)
+    try:
+        write_json(folder / "failure.json", content)
+    except OSError as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
+        print(f"Job {folder.name}: failure.json could not be written: {fault}.", file=sys.stderr, flush=True)
 
 
 def _remove_if_empty(folder: Path, start: Path) -> None:

@@ -54,7 +54,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     """
     options = parse_options(arguments)
     if is_multirun(options):
-        if _resumed(arguments) is not None:
+        if resumed(arguments) is not None:
             raise fail("resume", "continues a single run.", "To resume a multirun, give the same command again.")
         return [*arguments, *_names(options.overrides)]
     preset = next((item for item in arguments if item.startswith("sweep=") and item != "sweep=null"), None)
@@ -63,14 +63,15 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     return _take_up(list(arguments))
 
 
-def _resumed(arguments: Sequence[str]) -> str | None:
+def resumed(arguments: Sequence[str]) -> str | None:
+    """What ``resume=`` names; ``None`` where it is not given."""
     given = [item.removeprefix("resume=").strip("'\"") for item in arguments if item.startswith("resume=")]
     return given[-1] if given and given[-1] not in ("", "null") else None
 
 
 def _take_up(arguments: list[str]) -> list[str]:
     """Replace ``resume=FOLDER`` by the overrides of the run in it; what is given beside them stands after them."""
-    name = _resumed(arguments)
+    name = resumed(arguments)
     if name is None:
         return arguments
     folder = Path(name).expanduser()

@@ -34,6 +34,8 @@ class TrainConfig:
     """Updates between two checkpoints, beside those at the end of each epoch; 0 for none."""
     checkpoint_seconds: Annotated[float, NON_NEGATIVE] = 60.0
     """Seconds between two checkpoints, beside those; 0 for none."""
+    storage_wait: Annotated[float, NON_NEGATIVE] = 300.0
+    """Seconds that the end of training waits for a disk that is full or read-only; 0 tries once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,8 @@ class PlainSections:
 
 
 FREE = (
-    *("paths", "tracker", "dry_run", "resume", "extensions", "hardware.workers", "train.checkpoint_"),
-    "lr_range_test.cache_hours",
+    *("paths", "tracker", "mirror", "dry_run", "resume", "extensions", "hardware.workers"),
+    *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours"),
 )
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
 
@@ -85,7 +87,7 @@ class Experiment:
     components: Mapping[str, Component]
     """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
     sections: Mapping[str, Any]
-    """Configurations of objective, early_stopping, guard and lr_range_test, by section."""
+    """Configurations of objective, early_stopping, guard, lr_range_test and mirror, by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -107,6 +109,7 @@ SECTIONS = {
     "early_stopping": "counterpoise.guards.early_stopping.EarlyStoppingConfig",
     "guard": "counterpoise.guards.config.GuardConfig",
     "lr_range_test": "counterpoise.optim.lr_finder.LRRangeTestConfig",
+    "mirror": "counterpoise.engine.mirror.MirrorConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
     from counterpoise.engine.criteria import MeanLoss
     from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
+    from counterpoise.engine.keeper import Keeper
     from counterpoise.engine.loaders import ForeignBatches, ForeignLoader
     from counterpoise.engine.precision import make_fabric
     from counterpoise.engine.progress import History, Position
@@ -21,6 +22,7 @@ _HOMES = {
     "ForeignBatches": "loaders",
     "ForeignLoader": "loaders",
     "History": "progress",
+    "Keeper": "keeper",
     "MeanLoss": "criteria",
     "Position": "progress",
     "Predictions": "evaluation",
@@ -37,6 +39,7 @@ __all__ = [
     "ForeignBatches",
     "ForeignLoader",
     "History",
+    "Keeper",
     "MeanLoss",
     "Position",
     "Predictions",

@@ -2,7 +2,8 @@
 
 ``checkpoints/last`` is the newest, ``previous`` the one before it, ``best`` the weights of the best epoch, ``first``
 and ``healthy`` what a rescue goes back to. Each is a folder with ``model.safetensors``, ``state.pt`` (not in ``best``)
-and ``manifest.json``. At every moment of a save at least one of ``last`` and ``previous`` is whole.
+and ``manifest.json``. At every moment of a save at least one of ``last`` and ``previous`` is whole. A save that fails
+raises ``OSError`` and leaves no temporary file; what to do about it is :mod:`~counterpoise.engine.keeper`'s to know.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -76,16 +81,16 @@ class CheckpointStore:
 
         A healthy one also becomes ``healthy``, and the first of a run ``first``.
         """
-        temporary = self._write("last", model, state, position, healthy=healthy)
-        last, previous = self.folder / LAST, self.folder / PREVIOUS
-        if self._last_is_damaged:
-            _remove(last)  # ``previous`` is the only whole one: it stays
-        elif last.exists():
-            _remove(previous)
-            last.rename(previous)
-        temporary.rename(last)
-        self._last_is_damaged = False
-        _sync_folder(self.folder)
+        with self._written("last", model, state, position, healthy=healthy) as temporary:
+            last, previous = self.folder / LAST, self.folder / PREVIOUS
+            if self._last_is_damaged:
+                _remove(last)  # ``previous`` is the only whole one: it stays
+            elif last.exists():
+                _remove(previous)
+                last.rename(previous)
+            temporary.rename(last)
+            self._last_is_damaged = False
+            _sync_folder(self.folder)
         if healthy:
             self._keep_healthy(last)
 
@@ -104,17 +109,18 @@ class CheckpointStore:
 
     def save_best(self, model: nn.Module, position: Mapping[str, int]) -> None:
         """Keep these weights as the best so far."""
-        temporary = self._write("best", model, None, position)
-        best = self.folder / BEST
-        retired = self.folder / ".best.retired"
-        _remove(retired)
-        if best.exists():
-            best.rename(retired)
-        temporary.rename(best)
-        _sync_folder(self.folder)
-        _remove(retired)
+        with self._written("best", model, None, position) as temporary:
+            best = self.folder / BEST
+            retired = self.folder / ".best.retired"
+            if best.exists():  # else a save failed between its two renames, and the retired one is all there is
+                _remove(retired)
+                best.rename(retired)
+            temporary.rename(best)
+            _sync_folder(self.folder)
+            _remove(retired)
 
-    def _write(
+    @contextmanager
+    def _written(
         self,
         name: str,
         model: nn.Module,
@@ -122,27 +128,42 @@ class CheckpointStore:
         position: Mapping[str, int],
         *,
         healthy: bool = True,
-    ) -> Path:
+    ) -> Iterator[Path]:
+        """A whole checkpoint under a temporary name; removed if that, or what is done with it, fails."""
         temporary = self.folder / f".{name}.writing"
         _remove(temporary)
-        temporary.mkdir(parents=True)
-        save_model(model, str(temporary / MODEL))
+        try:
+            temporary.mkdir(parents=True)
+            self._fill(temporary, model, state, position, healthy)
+            yield temporary
+        except Exception:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    def _fill(
+        self,
+        temporary: Path,
+        model: nn.Module,
+        state: Mapping[str, Any] | None,
+        position: Mapping[str, int],
+        healthy: bool,
+    ) -> None:
+        _save_model(model, temporary / MODEL)
         if state is not None:
-            torch.save(dict(state), temporary / STATE)
+            _save_state(state, temporary / STATE)
             _load_state(temporary / STATE, mmap=True)  # what could not be loaded must be known now, not at the resume
         manifest = {
             "format": FORMAT,
             "position": dict(position),
             "healthy": healthy,
             "identity": self.identity,
-            "versions": {name: version(name) for name in PACKAGES},
+            "versions": _versions(),
             "checksums": folder_checksums(temporary),
         }
         write_json(temporary / MANIFEST, manifest)
         for path in temporary.iterdir():
             _sync_file(path)
         _sync_folder(temporary)
-        return temporary
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; ``None`` where none was ever written.
@@ -216,6 +237,50 @@ class CheckpointStore:
                 message = f"this checkpoint's {name} is {written.get(name)!r}, but this run's is {ours!r}."
                 raise fail(str(folder), message, "Resume with what it was trained on, or start a new run folder.")
         return Checkpoint(folder, manifest)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
+class _Sink:
+    """A file that remembers why it could not be written: PyTorch forgets that."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save_state(state: Mapping[str, Any], path: Path) -> None:
+    with path.open("xb") as file:
+        sink = _Sink(file)
+        try:
+            torch.save(dict(state), sink)  # type: ignore[arg-type]
+        except Exception as error:
+            if sink.error is not None:
+                raise sink.error from error
+            raise
+
+
+def _save_model(model: nn.Module, path: Path) -> None:
+    try:
+        save_model(model, str(path))
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))  # of Rust's I/O errors
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def _load_state(path: Path, *, mmap: bool = False) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.engine.precision import exact_dtype, switch_precision
 from counterpoise.engine.progress import History, Position, Tally, plain
 from counterpoise.engine.rng import random_state, set_random_state
 from counterpoise.engine.update import Updater
+from counterpoise.errors import StorageError
 from counterpoise.events import Judge, Rescue
 from counterpoise.optim.schedules import Schedule
 
@@ -43,14 +45,14 @@ class RunState:
         updater: Updater,
         schedule: Schedule | None,
         judges: Sequence[Judge],
-        checkpoints: CheckpointStore | None,
+        checkpoints: CheckpointStore | Keeper | None,
     ) -> None:
         self.fabric = fabric
         self.module = module
         self.updater = updater
         self.schedule = schedule
         self.judges = judges
-        self.checkpoints = checkpoints
+        self.checkpoints = Keeper(checkpoints) if isinstance(checkpoints, CheckpointStore) else checkpoints
         self.memory = MemoryPlan()
         self.position = Position()
         self.history = History()
@@ -79,14 +81,34 @@ class RunState:
         """
         if self.checkpoints is None:
             return
-        if self.fabric.is_global_zero and self._finite():
-            self.checkpoints.save_last(self.module, self.state_dict(), self.position.state_dict(), healthy=healthy)
+        if self.fabric.is_global_zero:
+            if self._finite():
+                self.checkpoints.save_last(self.module, self.state_dict, self.position.state_dict, healthy=healthy)
+            else:
+                self.checkpoints.skip_last()
         self.fabric.barrier()
 
     def save_best(self) -> None:
         """Keep the weights of this moment as the best so far."""
         if self.checkpoints is not None and self.fabric.is_global_zero:
             self.checkpoints.save_best(self.module, self.position.state_dict())
+
+    def settle(self) -> None:
+        """At the end of training, write what a failing disk has refused so far.
+
+        Raises:
+            StorageError: in every process, if the disk still refuses it.
+        """
+        failed: StorageError | None = None
+        if self.checkpoints is not None and self.fabric.is_global_zero:
+            try:
+                self.checkpoints.settle()
+            except StorageError as error:
+                failed = error
+        if self.fabric.world_size > 1:
+            failed = self.fabric.broadcast(failed)
+        if failed is not None:
+            raise failed
 
     def _finite(self) -> bool:
         """Whether figures and weights are: a fault may have spoilt either alone, and no judge have seen it yet."""

@@ -28,6 +28,7 @@ from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.council import Council
 from counterpoise.engine.criteria import as_loss
 from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
+from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.lifeline import Lifeline
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
 from counterpoise.engine.precision import make_fabric
@@ -67,7 +68,7 @@ class Trainer:
         observers: told of every logged update and every epoch.
         judges: asked after them; the strongest verdict is obeyed.
         rescue: how a run is brought back when a judge says roll back; ``None`` ends it then.
-        checkpoints: where to keep state; ``None`` keeps none.
+        checkpoints: where to keep state, or who keeps it through a disk that fails; ``None`` keeps none.
         checkpoint_updates: updates between two checkpoints; 0 saves at the end of epochs only.
         checkpoint_seconds: seconds between two checkpoints, beside those; 0 for none. With several processes looked
             at after logged updates only.
@@ -99,7 +100,7 @@ class Trainer:
         observers: Sequence[Observer] = (),
         judges: Sequence[Judge] = (),
         rescue: RescueConfig | None = None,
-        checkpoints: CheckpointStore | None = None,
+        checkpoints: CheckpointStore | Keeper | None = None,
         checkpoint_updates: int = 0,
         checkpoint_seconds: float = 0.0,
         compile: bool = False,
@@ -147,6 +148,7 @@ class Trainer:
 
         Raises:
             UserError: if checkpoints are there, but none is whole, or they are another data set's or model's.
+            StorageError: if a disk that failed has not come back at the end; what was whole is, and can be resumed.
         """
         source = self._source(train)
         is_split = hasattr(valid, "lengths") and hasattr(valid, "batch")
@@ -167,6 +169,8 @@ class Trainer:
                 if self.history.verdict.decision == Decision.ROLL_BACK:
                     self._roll_back(source)
             verdict = self.history.verdict
+            if verdict.decision < Decision.ABORT:
+                self.state.settle()
         finally:
             self.council.tell(lambda observer: observer.on_finish(verdict))
         return self.history

@@ -8,6 +8,7 @@ from typing import Any
 
 from counterpoise.events import Alarm, BaseObserver, Rescue
 from counterpoise.jsonio import write_json
+from counterpoise.storage import Storage
 from counterpoise.tracking.folder import RunFolder
 
 FORMAT = 1
@@ -19,11 +20,13 @@ class AlarmRecorder(BaseObserver):
 
     Args:
         folder: of the run.
+        storage: told of a disk that fails.
         policy: the guard's.
     """
 
-    def __init__(self, folder: RunFolder, policy: str) -> None:
+    def __init__(self, folder: RunFolder, storage: Storage, policy: str) -> None:
         self.folder = folder
+        self.storage = storage
         self.policy = policy
         self._events: list[dict[str, Any]] = []
         self._rescues: list[dict[str, Any]] = []
@@ -34,7 +37,8 @@ class AlarmRecorder(BaseObserver):
         if self._events or self._rescues:
             self._write()
         else:
-            self.folder.collapse_report.unlink(missing_ok=True)
+            path = self.folder.collapse_report
+            self.storage.attempt(path.name, path, lambda: path.unlink(missing_ok=True))
 
     def on_alarm(self, alarm: Alarm, action: str) -> None:
         """Add an event."""
@@ -48,4 +52,5 @@ class AlarmRecorder(BaseObserver):
 
     def _write(self) -> None:
         report = {"format": FORMAT, "policy": self.policy, "events": self._events, "rescues": self._rescues}
-        write_json(self.folder.collapse_report, report)
+        path = self.folder.collapse_report
+        self.storage.attempt(path.name, path, lambda: write_json(path, report))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from counterpoise.events import BaseObserver
+from counterpoise.events import BaseObserver, EpochEvent, UpdateEvent, Verdict
+from counterpoise.storage import Storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +33,41 @@ class NoTracker(Tracker):
     """Sends nothing anywhere: the run folder holds everything already."""
 
     Config: ClassVar[type] = NoTrackerConfig
+
+
+class Steady(BaseObserver):
+    """Passes events on to a tracker; a disk that fails there is told and does not end training.
+
+    The run can end without a tracker's files: its figures are in the run folder's own.
+
+    Args:
+        tracker: whatever it raises but ``OSError`` is passed on.
+        storage: told of that.
+    """
+
+    def __init__(self, tracker: Tracker, storage: Storage) -> None:
+        self.tracker = tracker
+        self.storage = storage
+
+    def on_start(self, plan: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_start(plan))
+
+    def on_update(self, event: UpdateEvent) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_update(event))
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_epoch(event))
+
+    def on_finish(self, verdict: Verdict) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_finish(verdict))
+
+    def on_result(self, result: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_result(result))
+
+    def _try(self, call: Callable[[], None]) -> None:
+        self.storage.attempt(f"tracker {type(self.tracker).__name__}", self.tracker.folder, call, required=False)

@@ -5,35 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import IO, Any
+from typing import Any
 
+from counterpoise.errors import fail
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
-from counterpoise.jsonio import dumps, write_atomically, write_json
+from counterpoise.jsonio import dumps, write_json
+from counterpoise.storage import Storage
+from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.folder import RunFolder
 
 
 class FileRecorder(BaseObserver):
-    """Keeps both files so that a resumed run leaves the same lines as one that was never interrupted."""
+    """Keeps both files so that a resumed run leaves the same lines as one that was never interrupted.
 
-    def __init__(self, folder: RunFolder) -> None:
+    Args:
+        folder: the run's.
+        storage: told of a disk that fails; what could not be written is kept in memory until it can.
+    """
+
+    def __init__(self, folder: RunFolder, storage: Storage | None = None) -> None:
         self.folder = folder
+        self.storage = storage or Storage(folder.path)
         self._epochs: list[dict[str, Any]] = []
-        self._file: IO[str] | None = None
+        self._metrics = AppendedFile(folder.metrics)
 
     def on_start(self, plan: Mapping[str, Any]) -> None:
         """Take up the history, and drop lines of updates behind the checkpoint: they will be done again."""
         self._epochs = list(plan["history"])
-        reached = plan["position"]["update"]
-        lines = self._lines_up_to(reached)
-        write_atomically(self.folder.metrics, lambda file: file.write("".join(lines).encode()))
-        self._file = self.folder.metrics.open("a", encoding="utf-8")
+        self._metrics.begin("".join(self._lines_up_to(plan["position"]["update"])).encode())
+        self._write_metrics()
         self._write_history()
 
     def _lines_up_to(self, update: int) -> list[str]:
-        if not self.folder.metrics.exists():
+        try:
+            content = self.folder.metrics.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise fail(
+                str(self.folder.metrics), f"cannot be read: {error}.", "Remove the folder to start over."
+            ) from error
         kept = []
-        for line in self.folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        for line in content.splitlines(keepends=True):
             try:
                 if line.endswith("\n") and json.loads(line)["update"] <= update:
                     kept.append(line)
@@ -43,9 +56,8 @@ class FileRecorder(BaseObserver):
 
     def on_update(self, event: UpdateEvent) -> None:
         """Append one line."""
-        assert self._file is not None
-        self._file.write(dumps(asdict(event), indent=None) + "\n")
-        self._file.flush()
+        self._metrics.add((dumps(asdict(event), indent=None) + "\n").encode())
+        self._write_metrics()
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Replace the history by one that has this epoch."""
@@ -54,14 +66,17 @@ class FileRecorder(BaseObserver):
 
     def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
         """Go back to where both files stood then."""
-        assert self._file is not None
-        self._file.close()
+        self._metrics.flush()
+        self._metrics.close()
         self.on_start(plan)
 
+    def _write_metrics(self) -> None:
+        self.storage.attempt(self.folder.metrics.name, self.folder.metrics, self._metrics.flush)
+
     def _write_history(self) -> None:
-        write_json(self.folder.history, {"epochs": self._epochs})
+        path = self.folder.history
+        self.storage.attempt(path.name, path, lambda: write_json(path, {"epochs": self._epochs}))
 
     def on_finish(self, verdict: Verdict) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._metrics.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
+import shutil
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +22,18 @@ from omegaconf import OmegaConf
 
 from counterpoise.config.experiment import FREE
 from counterpoise.config.values import show
-from counterpoise.errors import Problem, TrainingAbortedError, UserError, fail
+from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail
 from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
+from counterpoise.storage import Storage
+from counterpoise.tracking.appending import LogFile
 
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+TRIAL_BYTES = 1 << 16
+"""Size of the file that tells whether a folder can be written."""
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+"""How ``write_atomically`` names them."""
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
 
@@ -103,49 +111,81 @@ class RunFolder:
         """Keep every other process out while inside; raises as :meth:`lock`."""
         lock = self.lock()
         try:
+            self._tidy()
             yield
         finally:
-            if [path.name for path in self.path.iterdir()] == [LOCK]:
-                (self.path / LOCK).unlink()  # nothing was written: leave nothing behind
+            self._tidy()
+            with suppress(OSError):  # the disk may have failed meanwhile
+                if [path.name for path in self.path.iterdir()] == [LOCK]:
+                    (self.path / LOCK).unlink()  # nothing was written: leave nothing behind
             lock.release()
 
+    def _tidy(self) -> None:
+        """Remove temporary files that a process left when it was killed, or when the disk failed."""
+        for path in [*self.path.glob(".*"), *self.checkpoints.glob(".*.writing")]:
+            if path.is_dir() and path.suffix == ".writing":
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file() and _TEMPORARY.fullmatch(path.name):
+                with suppress(OSError):
+                    path.unlink()
+
     @contextmanager
-    def recording(self) -> Iterator[None]:
+    def recording(self, storage: Storage) -> Iterator[None]:
         """While inside, log to ``training.log``; an error leaves its traceback there, and ``failure.json``."""
-        handler = log_to(self.log)
-        try:
-            yield
-            self.failure.unlink(missing_ok=True)
-        except Exception as error:
-            expected = isinstance(error, UserError | TrainingAbortedError)
-            status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
-            log.error("The run failed: %s", error, exc_info=None if expected else error)
-            trace = "" if expected else "".join(traceback.format_exception(error))
-            write_json(self.failure, {"status": status, "message": str(error), "traceback": trace})
-            raise
-        finally:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
+        with LogFile(self.log, storage):
+            try:
+                yield
+            except Exception as error:
+                expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
+                status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
+                log.error("The run failed: %s", error, exc_info=None if expected else error)
+                trace = "" if expected else "".join(traceback.format_exception(error))
+                content = {"status": status, "message": str(error), "traceback": trace}
+                storage.attempt(self.failure.name, self.failure, lambda: write_json(self.failure, content))
+                raise
+            if self.failure.exists():  # of an earlier attempt
+                storage.insist(self.failure.name, self.failure, lambda: self.failure.unlink(missing_ok=True))
 
-    def keep(self, artefacts: Mapping[str, Path]) -> None:
-        """Copy files into the folder, each under its name."""
-        for name, source in artefacts.items():
-            content = source.read_bytes()
-            write_atomically(self.path / name, partial(_write, content))
-
-    def claim(self, config: Mapping[str, Any], facts: Mapping[str, Any], hydra: Mapping[str, Any]) -> None:
-        """Make the folder this run's by writing its metadata, unless it is that already.
+    def claim(
+        self,
+        config: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        hydra: Mapping[str, Any],
+        artefacts: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Make the folder this run's: metadata and ``.hydra`` unless they are there, and copies of ``artefacts``.
 
         Args:
             config: the resolved config.
             facts: what else a resumed run is held against, see :meth:`check`.
             hydra: files for ``.hydra``, by name.
+            artefacts: files to copy into the folder, each under its name.
+
+        Raises:
+            UserError: if the folder, or that of the checkpoints, cannot be written; what was begun is taken back.
         """
-        if self.metadata.exists():
-            return
-        for name, content in hydra.items():
-            write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
-        write_json(self.metadata, {"format": FORMAT, "config": config, **facts})
+        before = set(self.path.rglob("*"))
+        try:
+            for folder in (self.path, self.checkpoints):
+                _try_out(folder)
+            for name, source in (artefacts or {}).items():
+                write_atomically(self.path / name, partial(_write, source.read_bytes()))
+            if not self.metadata.exists():
+                for name, content in hydra.items():
+                    write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
+                write_json(self.metadata, {"format": FORMAT, "config": config, **facts})
+        except OSError as error:
+            self._take_back(before)
+            raise fail(
+                str(self.path),
+                f"the run folder cannot be written: {error}.",
+                "Free some space, change its permissions, or name another one.",
+            ) from error
+
+    def _take_back(self, before: Collection[Path]) -> None:
+        for path in sorted(set(self.path.rglob("*")) - set(before), reverse=True):
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
 
     def check(self, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Make sure that the folder is free, or holds this very run.
@@ -203,6 +243,16 @@ def differences(before: object, now: object, where: str = "") -> list[Problem]:
     return [Problem(where, f"was {show(before)}, but is {show(now)} now.")]
 
 
+def _try_out(folder: Path) -> None:
+    """Find out before training whether files of some size can be written and removed. Raises ``OSError``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = folder / ".trial"
+    try:
+        write_atomically(trial, partial(_write, bytes(TRIAL_BYTES)))
+    finally:
+        trial.unlink(missing_ok=True)
+
+
 def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
@@ -223,14 +273,3 @@ def write_predictions(
         }
     )
     write_atomically(path, lambda file: pq.write_table(table, file))
-
-
-def log_to(path: Path) -> logging.Handler:
-    """Send everything that is logged, from INFO on, to a file; the caller closes the handler."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    return handler

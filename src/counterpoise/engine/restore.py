@@ -1,0 +1,225 @@
+"""Back from the mirror: a run whose folder is gone, or behind, continues from the store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from counterpoise.data.cache import MANIFEST, damage
+from counterpoise.engine.checkpoints import LAST, PREVIOUS
+from counterpoise.engine.mirror import Mirror, MirrorConfig, NoMirror
+from counterpoise.engine.remote import DamagedError, Pointer, Remote
+from counterpoise.engine.snapshot import CHECKPOINT_FILES
+from counterpoise.errors import Problem, UserError, fail, near
+from counterpoise.jsonio import read_json
+from counterpoise.tracking.folder import LOCK, RunFolder
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_DOWNLOADS = ".restoring"
+
+
+def open_mirror(config: MirrorConfig, folder: Path) -> NoMirror:
+    """The mirror of the run in ``folder``.
+
+    Raises:
+        UserError: if the URL's protocol is unknown, or its package not installed.
+    """
+    if config.url is None:
+        return NoMirror()
+    name = folder_name(folder)
+    url = f"{config.url.rstrip('/')}/{name.lstrip('/')}"
+    return Mirror(config, Remote(url, config.timeout), folder, name)
+
+
+def folder_name(folder: Path) -> str:
+    """A run folder as it is given on a command line: relative where it lies below the current folder."""
+    return Path(near(Path(os.path.abspath(folder)))).as_posix()  # noqa: PTH100 - links are not followed
+
+
+def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any]) -> int | None:
+    """Bring ``run`` up to what its mirror holds, where that is newer than what is there.
+
+    A store that does not answer is warned about, no more: the run goes on with what it has.
+
+    Args:
+        mirror: of the run.
+        run: its folder, held by this process.
+        ours: the run's metadata, see :meth:`~counterpoise.engine.remote.Remote.foreign`.
+
+    Returns:
+        the update that was restored; ``None`` if nothing was.
+
+    Raises:
+        UserError: if the store holds another run there, or what it holds is needed and damaged.
+    """
+    if not isinstance(mirror, Mirror) or run.result.exists():
+        return None
+    here = newest_update(run)
+    try:
+        restored = _bring_up(mirror, run, here, ours)
+    except DamagedError as error:
+        if here is None:
+            raise
+        log.warning("%s The run goes on from its own folder, and replaces it.", error)
+        restored = None
+    except UserError:
+        raise
+    except Exception as error:
+        log.warning(
+            "The mirror %s does not answer: %s. Training goes on without it; each checkpoint tries again.",
+            *(mirror.remote.url, str(error) or type(error).__name__),
+        )
+        return None
+    mirror.owned = True
+    return restored
+
+
+def _bring_up(mirror: Mirror, run: RunFolder, here: int | None, ours: Mapping[str, Any]) -> int | None:
+    remote, config = mirror.remote, mirror.config
+    pointer = _persistently(remote.pointer, config.attempts if here is None else 1, config)
+    if pointer is None:
+        _bounded(remote.try_out, config.timeout)
+        return None
+    different = remote.foreign(pointer, ours)
+    if different:
+        remedy = "Give those values back, or choose another folder (hydra.run.dir=...) or another mirror.url."
+        raise UserError([*different, Problem(remote.where, f"{remote.url} holds another run.", remedy)])
+    if here is not None and here >= pointer.update:
+        return None
+    take_over(remote, pointer, run)
+    return pointer.update
+
+
+def restore_from(url: str, into: Path | None = None) -> Path:
+    """``resume=URL``: fetch a run from its mirror into the folder where it was.
+
+    Args:
+        url: of the run: the mirror's, and the run folder.
+        into: another folder to put it.
+
+    Returns:
+        the run folder.
+
+    Raises:
+        UserError: if there is none, it is damaged, or that folder holds something else.
+    """
+    config = MirrorConfig()
+    remote = Remote(url, config.timeout, where="resume")
+    try:
+        pointer = _bounded(remote.pointer, config.timeout)
+        if pointer is None:
+            raise fail("resume", f"there is no run at {url}.", "Expected the mirror's URL, then the run folder.")
+        folder = into or _recorded(remote, pointer)
+        run = RunFolder(folder)
+        if folder.exists() and not run.metadata.exists() and any(path.name != LOCK for path in folder.iterdir()):
+            raise fail(
+                "resume", f"{folder} holds something else already.", "Move it away, or add hydra.run.dir=FOLDER."
+            )
+        with run.held():
+            if run.metadata.exists():
+                metadata = remote.read(pointer, run.metadata.name)
+                run.check(metadata.get("config", {}), metadata)
+            here = newest_update(run)
+            if not run.result.exists() and (here is None or pointer.update > here):
+                take_over(remote, pointer, run)
+    except UserError:
+        raise
+    except Exception as error:
+        raise fail("resume", f"{url} cannot be read: {str(error) or type(error).__name__}.") from error
+    return folder
+
+
+def _recorded(remote: Remote, pointer: Pointer) -> Path:
+    """The folder that the pointer names: only if the URL names it too, so that the user has seen it."""
+    if not remote.url.endswith("/" + pointer.folder.strip("/")) or ".." in Path(pointer.folder).parts:
+        message = f"{remote.url} holds a run whose folder was {pointer.folder!r}, which is not how the URL ends."
+        raise fail("resume", message, "To put it elsewhere, add hydra.run.dir=FOLDER.")
+    return Path(pointer.folder)
+
+
+def newest_update(run: RunFolder) -> int | None:
+    """The update of the newest whole checkpoint of a folder; ``None`` if there is none."""
+    for name in (LAST, PREVIOUS):
+        folder = run.checkpoints / name
+        if folder.exists() and damage(folder) is None:
+            return int(read_json(folder / MANIFEST).get("position", {}).get("update", 0))
+    return None
+
+
+def take_over(remote: Remote, pointer: Pointer, run: RunFolder) -> None:
+    """Download, verify, and only then put into place; the checkpoint comes last, so that it can be done again.
+
+    Raises:
+        DamagedError: if something is not what the pointer says.
+        UserError: if the folder cannot be written.
+    """
+    home = run.path / _DOWNLOADS
+    try:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        remote.fetch(pointer, home)
+        problem = damage(RunFolder(home).checkpoints / LAST, exact=True)
+        if problem is not None:
+            raise DamagedError(Problem(remote.where, f"the checkpoint in {remote.url} is damaged: {problem}."))
+        _put_into_place(pointer, home, run)
+    except OSError as error:
+        if error.filename is None or not Path(os.fsdecode(error.filename)).absolute().is_relative_to(
+            run.path.absolute()
+        ):
+            raise  # the store's
+        raise fail(str(run.path), f"the run folder cannot be written: {error}.", "Free some space.") from error
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _put_into_place(pointer: Pointer, home: Path, run: RunFolder) -> None:
+    for name in sorted(pointer.files):
+        if not name.startswith("checkpoints/"):
+            (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).replace(run.path / name)
+    run.checkpoints.mkdir(exist_ok=True)
+    for name in CHECKPOINT_FILES:
+        if (home / "checkpoints" / name).exists():
+            shutil.rmtree(run.checkpoints / name, ignore_errors=True)
+            (home / "checkpoints" / name).rename(run.checkpoints / name)
+
+
+def _persistently(call: Callable[[], T], attempts: int, config: MirrorConfig) -> T:
+    for attempt in range(1, attempts):
+        try:
+            return _bounded(call, config.timeout)
+        except UserError:
+            raise
+        except Exception as error:
+            log.info("Mirror, attempt %d: %s", attempt, error)
+            time.sleep(config.backoff * 2 ** (attempt - 1))
+    return _bounded(call, config.timeout)
+
+
+def _bounded(call: Callable[[], T], seconds: float) -> T:
+    """Call in a thread, so that a store that hangs is given up. Raises what ``call`` raises, or ``TimeoutError``."""
+    answers: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="mirror-call", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError(f"no answer within {seconds:g} seconds")
+    return answers[0]  # type: ignore[no-any-return]
