@@ -30,6 +30,7 @@ from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
+from counterpoise.reports.diagnosis import diagnose_folder
 from counterpoise.result import make_result
 from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.console import ConsoleObserver
@@ -92,6 +93,7 @@ class Job:
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
         )
+        result["diagnosis"] = diagnose_folder(self.folder.path, result)
         write_json(self.folder.result, result)
         self.tracker.on_result(result)
         return result

@@ -16,9 +16,7 @@ from counterpoise.engine.progress import History
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import Objective
 from counterpoise.tracking.console import near, result_table
-
-FAR = 0.05
-"""A test figure further than this from validation is pointed out."""
+from counterpoise.tracking.findings import show_findings
 
 BASELINES_FORMAT = 2
 """Raised whenever a baseline is computed differently."""
@@ -59,7 +57,6 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
     title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside the baselines"
     console.print(result_table(title, rows))
-    difference = test["accuracy"] - valid["accuracy"] if test else 0.0
-    if abs(difference) > FAR:
-        console.print(f"Test accuracy is {difference:+.1%} from validation's: the two splits differ.")
+    if "diagnosis" in result:  # not in one of an earlier version
+        show_findings(console, result["diagnosis"])
     console.print(f"Run folder: {near(folder)}", soft_wrap=True)

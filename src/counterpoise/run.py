@@ -24,6 +24,7 @@ from counterpoise.jsonio import read_json
 from counterpoise.losses import Loss, LossContext
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
+from counterpoise.reports.after import explained
 from counterpoise.result import show_result
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder
@@ -97,7 +98,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             )
             trainer = job.build(loss, objective)  # what can be refused is refused before anything is written
             run_folder.claim(config, metadata, invocation.hydra_files)
-            with run_folder.recording():
+            with explained(console, folder), run_folder.recording():
                 log.info("Command: %s", " ".join(sys.argv))
                 result = job.train(trainer, cache)
         show_result(console, result, folder)
