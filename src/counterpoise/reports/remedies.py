@@ -80,6 +80,11 @@ class Remedies:
         seed = self.record.seed
         return "" if seed is None else f"seed={(seed + 1) % 2**32}"
 
+    def known(self, override: str) -> str:
+        """What another part of the package proposed, if it has the shape of an override and the config such a key."""
+        key, _, value = override.partition("=")
+        return override if value and self._has(key) else ""
+
     def _dropout(self) -> str:
         rate = number(self.config, "model", "dropout")
         if not finite(rate) or not 0 <= rate < MOST_DROPOUT:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
-from typing import Any
 
 from counterpoise.reports.findings import Finding
 from counterpoise.reports.reading import find, finite, items, number, whole, word
 from counterpoise.reports.remedies import Remedies
 from counterpoise.reports.runs import RunRecord
 
-_OVERRIDE = re.compile(r"[\w.]+=\S.*")
 LEAST_FACTOR = 1e-3
 """Of the learning rate: more rescues than ten say nothing about it."""
 SKIPPED_SHARE = 0.02
@@ -45,7 +41,7 @@ def collapsed(record: RunRecord) -> Finding | None:
         severity="critical" if stopped or ended else "warning",
         message=f"{seen}{at}{f'; likely cause: {cause}' if cause else ''}{_after(rescues)}.",
         evidence=evidence,
-        override=_given(event) or Remedies(record).lr(0.5),
+        override=Remedies(record).known(word(event, "override")) or Remedies(record).lr(0.5),
         why=word(event, "explanation").rstrip(".") or "half the learning rate",
     )
 
@@ -94,9 +90,3 @@ def skipped_updates(record: RunRecord) -> Finding | None:
 
 def _after(rescues: int) -> str:
     return f"; {rescues} rescues did not help" if rescues else ""
-
-
-def _given(event: Mapping[str, Any]) -> str:
-    """The override that the guard proposed, if it has the shape of one."""
-    override = word(event, "override").strip()
-    return override if _OVERRIDE.fullmatch(override) else ""

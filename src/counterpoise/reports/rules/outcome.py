@@ -21,7 +21,7 @@ def test_differs(record: RunRecord) -> Finding | None:
         before, after = number(valid, metric), number(test, metric)
         if finite(before) and finite(after):
             gaps.append((abs(after - before), metric, before, after))
-    gap, metric, before, after = max(gaps, default=(0.0, "", 0.0, 0.0))
+    gap, metric, before, after = max(gaps, key=lambda found: found[0], default=(0.0, "", 0.0, 0.0))
     if gap <= FAR:
         return None
     errors = standard_error(metric, valid), standard_error(metric, test)
