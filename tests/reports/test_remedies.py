@@ -90,6 +90,8 @@ REMEDIES: dict[str, Any] = {
     **{f"lr {factor}": (lambda r, f=factor: r.lr(f)) for factor in (0.001, 0.1, 0.3, 0.5, 10.0, 1e6)},
     **{f"epochs {count}": (lambda r, c=count: r.epochs(c)) for count in (-1, 0, 1, 7, 10**6)},
     **{name: (lambda r, n=name: r.switch_off(n)) for name in ("sampler", "class weights", "focal alpha", "pos_weight")},
+    "lower lr": Remedies.lower_lr,
+    "higher lr": Remedies.higher_lr,
     "regularise": Remedies.regularise,
     "balance": Remedies.balance,
     "objective": Remedies.objective,

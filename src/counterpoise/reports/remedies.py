@@ -13,6 +13,10 @@ from counterpoise.config.values import show
 from counterpoise.reports.reading import find, finite, number, section, word
 from counterpoise.reports.runs import RunRecord
 
+USUAL_RATES = {"scratch": (5e-5, 1e-2), "pretrained": (5e-6, 2e-4)}
+"""Learning rates outside are suspicious: half the least, and three to four times the most, that recipes use."""
+TENFOLD, TENTH = 10.0, 0.1
+"""Factors on a learning rate that is wrong by an order of magnitude, or by more."""
 MOST_DROPOUT = 0.5
 MORE_DROPOUT = 0.2
 """Added to what there is."""
@@ -33,6 +37,26 @@ class Remedies:
         if not finite(rate) or not (rate * factor > 0 and math.isfinite(rate * factor)):
             return ""
         return f"optimizer.lr={rate * factor:.3g}"
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the model starts from somebody else's weights."""
+        return bool(word(self.config, "model", "pretrained"))
+
+    @property
+    def usual_rates(self) -> tuple[float, float]:
+        """The learning rates, after scaling, that such a model is trained with."""
+        return USUAL_RATES["pretrained" if self.pretrained else "scratch"]
+
+    def lower_lr(self) -> str:
+        """A tenth of the learning rate, or less where that would still be an unusual one."""
+        rate, (_, high) = number(self.record.plan, "lr"), self.usual_rates
+        return self.lr(min(TENTH, high / rate) if finite(rate) and rate > 0 else TENTH)
+
+    def higher_lr(self) -> str:
+        """Ten times the learning rate, or more where that would still be an unusual one."""
+        rate, (low, _) = number(self.record.plan, "lr"), self.usual_rates
+        return self.lr(max(TENFOLD, low / rate) if finite(rate) and rate > 0 else TENFOLD)
 
     def epochs(self, wanted: int) -> str:
         """Train for so many epochs, at least one."""

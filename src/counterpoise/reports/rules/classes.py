@@ -33,7 +33,8 @@ def under_prediction(record: RunRecord) -> Finding | None:
     figures = section(epoch.valid, "per_class", name)
     names = ("predicted_share", "actual_share", "recall", "precision")
     evidence = {key: value for key in names if finite(value := number(figures, key))}
-    rates = ", ".join(f"{key} {evidence[key]:.2f}" for key in ("recall", "precision") if key in evidence)
+    rated = [f"{key} {evidence[key]:.2f}" for key in ("recall", "precision") if evidence.get(key)]
+    rates = f" ({', '.join(rated)})" if rated else ""
     others = f", and {len(found) - 1} more classes likewise" if len(found) > 1 else ""
     override, why = _towards(record, evidence.get("precision", 0.0))
     return Finding(
@@ -41,7 +42,7 @@ def under_prediction(record: RunRecord) -> Finding | None:
         severity="warning",
         message=(
             f"at epoch {epoch.number} class {name!r} is {evidence['predicted_share']:.1%} of the predictions but "
-            f"{evidence['actual_share']:.1%} of the rows ({rates}){others}."
+            f"{evidence['actual_share']:.1%} of the rows{rates}{others}."
         ),
         evidence={"part": part, "least_part": UNDER_PREDICTED, **evidence},
         override=override,

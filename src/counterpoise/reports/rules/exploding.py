@@ -12,8 +12,6 @@ EXPLODED_LOSS = 2.0
 """Times the first loss: it ends above its start only if steps overshoot; noise between updates stays below this."""
 EXPLODED_GRADIENT = 20.0
 """Times the first epoch's mean norm, while the loss has not fallen: in healthy runs it was seen to grow twofold."""
-TENTH = 0.1
-"""Of the learning rate: what explodes is off by an order of magnitude."""
 
 
 def exploding(record: RunRecord) -> Finding | None:
@@ -49,8 +47,8 @@ def _no_number(record: RunRecord, what: str, where: dict[str, float], lr: float 
         severity="critical",
         message=f"{what} is no number{at}{last}.",
         evidence=where | ({"lr": lr} if finite(lr) else {}) | ({"last_finite_loss": before[-1]} if before else {}),
-        override=half or remedies.lr(TENTH),
-        why="fp16 overflows above 65504" if half else "a tenth of the learning rate",
+        override=half or remedies.lower_lr(),
+        why="fp16 overflows above 65504" if half else "a far smaller learning rate",
     )
 
 
@@ -72,6 +70,6 @@ def _growing(record: RunRecord) -> Finding | None:
         severity="critical",
         message=f"{message}.",
         evidence=evidence,
-        override=Remedies(record).lr(TENTH),
-        why="a tenth of the learning rate: the steps overshoot",
+        override=Remedies(record).lower_lr(),
+        why="a far smaller learning rate: the steps overshoot",
     )

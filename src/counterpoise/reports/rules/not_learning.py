@@ -6,19 +6,17 @@ import math
 
 from counterpoise.reports.findings import Finding
 from counterpoise.reports.noise import chance_auc
-from counterpoise.reports.reading import finite, number, section, word
+from counterpoise.reports.reading import finite, number, section
 from counterpoise.reports.remedies import Remedies
 from counterpoise.reports.rules.course import LEARNT, first_loss, last_loss, updates_done
 from counterpoise.reports.runs import RunRecord
 
 FEW_UPDATES = 100
 """Below, a network from scratch has hardly left its warm-up."""
-USUAL_RATES = {"scratch": (5e-5, 1e-2), "pretrained": (5e-6, 2e-4)}
-"""Learning rates outside are the likely cause: half the least, and three to four times the most, that recipes use."""
 OVERSHOT = 1.5
 """Times the first loss, at any logged update: the steps are too large."""
-TENFOLD, TENTH, THIRD = 10.0, 0.1, 0.3
-"""Factors on the learning rate: an order of magnitude where it is the likely cause, half of one where it may be."""
+THIRD = 0.3
+"""Of the learning rate: half an order of magnitude where it may be the cause."""
 
 
 def not_learning(record: RunRecord) -> Finding | None:
@@ -49,16 +47,15 @@ def not_learning(record: RunRecord) -> Finding | None:
 def _rate_or_length(record: RunRecord, few: bool, done: int) -> tuple[str, str]:
     """Whether the learning rate is too low or too high, or training too short: the override, and why."""
     remedies, rate, start = Remedies(record), number(record.plan, "lr"), first_loss(record)
-    pretrained = bool(word(record.config, "model", "pretrained"))
-    low, high = USUAL_RATES["pretrained" if pretrained else "scratch"]
-    kind = "a pretrained encoder" if pretrained else "a model from scratch"
+    low, high = remedies.usual_rates
+    kind = "a pretrained encoder" if remedies.pretrained else "a model from scratch"
     if finite(rate) and 0 < rate < low:
-        return remedies.lr(max(TENFOLD, low / rate)), f"the learning rate, {rate:.3g}, is low for {kind}"
+        return remedies.higher_lr(), f"the learning rate, {rate:.3g}, is low for {kind}"
     if finite(rate) and rate > high:
-        return remedies.lr(min(TENTH, high / rate)), f"the learning rate, {rate:.3g}, is high for {kind}"
+        return remedies.lower_lr(), f"the learning rate, {rate:.3g}, is high for {kind}"
     peak = max((update.loss for update in record.updates if finite(update.loss)), default=0.0)
     if start is not None and peak > OVERSHOT * start > 0:
-        return remedies.lr(TENTH), f"the loss rose to {peak:.4g} on the way: the steps overshoot"
+        return remedies.lower_lr(), f"the loss rose to {peak:.4g} on the way: the steps overshoot"
     if few and record.epochs:
         wanted = math.ceil(len(record.epochs) * FEW_UPDATES / done)
         return remedies.epochs(wanted), f"{done} updates are too few to judge: this makes about {FEW_UPDATES}"
@@ -66,19 +63,19 @@ def _rate_or_length(record: RunRecord, few: bool, done: int) -> tuple[str, str]:
 
 
 def at_chance(record: RunRecord) -> dict[str, float] | None:
-    """The evidence that validation's best epoch ranks no better than chance; ``None`` if it does, or cannot be told.
+    """The evidence that no epoch ranks validation better than chance does; ``None`` if one does, or it cannot be told.
 
     By the ROC AUC, which neither class weights nor a threshold move: an F1 of 0.6 can be had by always saying yes.
     Where it is not recorded, by the majority class's score.
     """
-    if not record.epochs:
-        return None
-    figures = record.epochs[-1 if record.best is None else record.best].valid
-    auc, limit = number(figures, "roc_auc"), chance_auc(figures)
-    if finite(auc) and limit is not None:
+    ranked = [(auc, epoch.valid) for epoch in record.epochs if finite(auc := number(epoch.valid, "roc_auc"))]
+    auc, figures = max(ranked, key=lambda found: found[0], default=(0.0, {}))
+    limit = chance_auc(figures)
+    if limit is not None:
         return {"roc_auc": auc, "chance_roc_auc": limit} if auc <= limit else None
+    best = {} if record.best is None else record.epochs[record.best].valid
     score, majority = (
-        record.score_of(split) for split in (figures, section(record.result, "baselines", "majority", "valid"))
+        record.score_of(split) for split in (best, section(record.result, "baselines", "majority", "valid"))
     )
     if score is None or majority is None or record.objective is None or record.objective.better(score, majority):
         return None
@@ -89,7 +86,7 @@ def chance_sentence(evidence: dict[str, float]) -> str:
     """What :func:`at_chance` found, in words."""
     if "roc_auc" in evidence:
         return (
-            f"validation's ROC AUC is {evidence['roc_auc']:.4f}, within what chance reaches "
+            f"validation's ROC AUC is {evidence['roc_auc']:.4f} at best, within what chance reaches "
             f"({evidence['chance_roc_auc']:.4f})"
         )
     return f"validation's score is {evidence['score']:.4f}, the majority class's {evidence['majority_score']:.4f}"
