@@ -47,9 +47,10 @@ def test_every_run_has_a_header_and_its_findings(runs: Path, capsys: pytest.Capt
     assert states["optimizer.lr_abc"] == "unknown, failed"
     assert states["killed"] == "TextCNN on Table, seed 42, unfinished"
     assert "  optimizer.lr: expected a number > 0, got 'abc'." in out
+    assert "nothing to report" not in out
     assert "  training_history.json cannot be read: no JSON" in out
     assert "  Exploding (critical): the " in out
-    assert "    try: optimizer.lr=0.00707" in out
+    assert "    try: optimizer.lr=0.0005" in out
     assert out.splitlines()[-1] == "4 runs: 1 unfinished, 1 finished, 1 aborted, 1 failed"
 
 
@@ -63,7 +64,7 @@ def test_json_has_all_that_is_shown_and_the_evidence(runs: Path, capsys: pytest.
     assert first["diagnosis"] == result["diagnosis"], "the same rules on the same files"
     assert second["message"]
     (finding, *_) = second["diagnosis"]
-    assert (finding["kind"], finding["override"]) == ("exploding", "optimizer.lr=0.00707")
+    assert (finding["kind"], finding["override"]) == ("exploding", "optimizer.lr=0.0005")
     assert finding["evidence"]["epoch"] == 1
 
 
@@ -94,7 +95,7 @@ def test_an_aborted_run_is_explained_before_the_error(train: Callable[..., Answe
     answer = train(*SMALL, *EXPLODES, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_FAULT
     assert "Exploding (critical): the " in answer.out
-    assert "\n  try: optimizer.lr=0.00707  (a far smaller learning rate)" in answer.out
+    assert "\n  try: optimizer.lr=0.0005  (a far smaller learning rate)" in answer.out
     assert answer.err.startswith("Training was aborted. ")
     assert not (fresh / "run" / "result.json").exists()
 

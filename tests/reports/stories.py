@@ -82,6 +82,9 @@ HEALTHY = {
         epochs=[epoch(0, NAN, 0.7, 0.5, stepped=0, grad_norm=NAN), *GOOD[1:]]
     ),
     "passing warnings": Story(epochs=GOOD, collapse=report(event(severity="warning", action="warned"))),
+    "a rare class that some updates lack": Story(
+        epochs=GOOD, updates=[update(n, 0.1 if n < 60 else 1.5 if n == 500 else 0.5) for n in range(10, 801, 10)]
+    ),
     "nothing was seen": Story(epochs=GOOD, collapse=report()),
     "still running": Story(epochs=GOOD[:2], result=None),
     "not begun": Story(epochs=(), result=None),
@@ -96,7 +99,7 @@ STORIES = {
         asked=("optimizer.lr=1e-6",),
         result=CHANCE,
         kinds=("not_learning",),
-        override="optimizer.lr=5e-05",
+        override="optimizer.lr=0.000707",
     ),
     "rate too high": Story(
         epochs=IDLE,
@@ -105,11 +108,11 @@ STORIES = {
         asked=("optimizer.lr=0.5",),
         result=CHANCE,
         kinds=("not_learning",),
-        override="optimizer.lr=0.01",
+        override="optimizer.lr=0.000707",
     ),
     "overshoots": Story(
         epochs=IDLE,
-        updates=[update(10, 0.7), update(400, 1.4), update(800, 0.69)],
+        updates=[update(n, 1.4 if 300 < n < 400 else 0.7) for n in range(10, 801, 10)],
         kinds=("not_learning",),
         override="optimizer.lr=0.0001",
     ),

@@ -81,7 +81,7 @@ def test_a_pretrained_encoder_has_another_usual_rate(tmp_path: Path) -> None:
     asked = ("model=transformer", "model.pretrained=some/encoder", "optimizer.lr=1e-3", "train.epochs=8")
     story = Story(epochs=STORIES["usual rate"].epochs, plan={"lr": 1e-3})
     (finding,) = diagnose(story.write(tmp_path, composed(*asked)))
-    assert finding.override == "optimizer.lr=0.0001"
+    assert finding.override == "optimizer.lr=3.16e-05"
     assert "high for a pretrained encoder" in finding.why
     accepted(asked, finding)
 
@@ -91,7 +91,7 @@ REMEDIES: dict[str, Any] = {
     **{f"epochs {count}": (lambda r, c=count: r.epochs(c)) for count in (-1, 0, 1, 7, 10**6)},
     **{name: (lambda r, n=name: r.switch_off(n)) for name in ("sampler", "class weights", "focal alpha", "pos_weight")},
     "lower lr": Remedies.lower_lr,
-    "higher lr": Remedies.higher_lr,
+    "usual lr": Remedies.usual_lr,
     "regularise": Remedies.regularise,
     "balance": Remedies.balance,
     "objective": Remedies.objective,

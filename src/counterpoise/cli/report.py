@@ -99,7 +99,9 @@ def _lines(run: RunRecord) -> list[str]:
     score = _score(run)
     if score is not None and run.best is not None:
         parts.append(f"{_metric(run)} {score:.4f} at epoch {run.epochs[run.best].number} of {len(run.epochs)}")
-    notes = [*([run.message] if run.message else []), *run.unreadable, *finding_lines(to_plain(diagnose(run)))]
+    findings = to_plain(diagnose(run))
+    judged = finding_lines(findings) if findings or run.epochs else []  # of nothing, nothing is said
+    notes = [*([run.message] if run.message else []), *run.unreadable, *judged]
     return [f"{run.folder}: {', '.join(parts)}", *(f"  {note}" for note in notes)]
 
 

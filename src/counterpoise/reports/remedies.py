@@ -15,8 +15,8 @@ from counterpoise.reports.runs import RunRecord
 
 USUAL_RATES = {"scratch": (5e-5, 1e-2), "pretrained": (5e-6, 2e-4)}
 """Learning rates outside are suspicious: half the least, and three to four times the most, that recipes use."""
-TENFOLD, TENTH = 10.0, 0.1
-"""Factors on a learning rate that is wrong by an order of magnitude, or by more."""
+TENTH = 0.1
+"""Of a learning rate with which training explodes: it is wrong by an order of magnitude."""
 MOST_DROPOUT = 0.5
 MORE_DROPOUT = 0.2
 """Added to what there is."""
@@ -48,15 +48,15 @@ class Remedies:
         """The learning rates, after scaling, that such a model is trained with."""
         return USUAL_RATES["pretrained" if self.pretrained else "scratch"]
 
-    def lower_lr(self) -> str:
-        """A tenth of the learning rate, or less where that would still be an unusual one."""
-        rate, (_, high) = number(self.record.plan, "lr"), self.usual_rates
-        return self.lr(min(TENTH, high / rate) if finite(rate) and rate > 0 else TENTH)
+    def usual_lr(self) -> str:
+        """The learning rate that becomes, once scaled, the (geometric) middle of the usual ones."""
+        rate, (low, high) = number(self.record.plan, "lr"), self.usual_rates
+        return self.lr(math.sqrt(low * high) / rate) if finite(rate) and rate > 0 else ""
 
-    def higher_lr(self) -> str:
-        """Ten times the learning rate, or more where that would still be an unusual one."""
-        rate, (low, _) = number(self.record.plan, "lr"), self.usual_rates
-        return self.lr(max(TENFOLD, low / rate) if finite(rate) and rate > 0 else TENFOLD)
+    def lower_lr(self) -> str:
+        """A tenth of the learning rate; a usual one where it is above all of them."""
+        rate = number(self.record.plan, "lr")
+        return self.usual_lr() if finite(rate) and rate > self.usual_rates[1] else self.lr(TENTH)
 
     def epochs(self, wanted: int) -> str:
         """Train for so many epochs, at least one."""

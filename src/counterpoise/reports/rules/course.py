@@ -7,8 +7,8 @@ from counterpoise.reports.runs import RunRecord
 
 START = 0.1
 """Share of a run's updates whose losses count as those that it began with."""
-START_LOSSES = 3
-"""Of them, how many are averaged: one update's loss alone is noisy."""
+WINDOW = 5
+"""Logged updates whose losses are averaged: one update's loss alone is noise, the more the rarer a class is."""
 LEARNT = 0.9
 """Of the first training loss: a smaller fall than 10 % can be had by adjusting the output bias alone."""
 
@@ -17,10 +17,17 @@ def first_loss(record: RunRecord) -> float | None:
     """The training loss at the start: of the first logged updates, else of the first epoch if there are others."""
     reached = record.updates[-1].update if record.updates else 0
     logged = [u.loss for u in record.updates if finite(u.loss) and u.update <= START * reached]
-    if logged:
-        return sum(logged[:START_LOSSES]) / len(logged[:START_LOSSES])
+    if len(logged) >= WINDOW:
+        return sum(logged[:WINDOW]) / WINDOW
     losses = [epoch.train_loss for epoch in record.epochs]
     return losses[0] if len(losses) > 1 and finite(losses[0]) else None
+
+
+def highest_loss(record: RunRecord) -> float | None:
+    """The highest training loss on the way, as a mean over neighbouring logged updates."""
+    logged = [u.loss for u in record.updates if finite(u.loss)]
+    means = [sum(logged[at : at + WINDOW]) / WINDOW for at in range(len(logged) - WINDOW + 1)]
+    return max(means, default=None)
 
 
 def last_loss(record: RunRecord) -> float | None:

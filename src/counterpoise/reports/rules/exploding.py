@@ -53,9 +53,11 @@ def _no_number(record: RunRecord, what: str, where: dict[str, float], lr: float 
 
 
 def _growing(record: RunRecord) -> Finding | None:
-    start, last = first_loss(record), last_loss(record)
-    if start is None or last is None or start <= 0:
+    first, last = first_loss(record), last_loss(record)
+    if first is None or last is None or first <= 0:
         return None
+    # The lowest epoch's too: of a few updates without the rare class, the loss is low by chance.
+    start = max(first, min(epoch.train_loss for epoch in record.epochs if finite(epoch.train_loss)))
     norms = [epoch.grad_norm for epoch in record.epochs if finite(epoch.grad_norm)]
     grown = len(norms) > 1 and norms[-1] > EXPLODED_GRADIENT * norms[0] > 0 and last > LEARNT * start
     if not grown and last < EXPLODED_LOSS * start:

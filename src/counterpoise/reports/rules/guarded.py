@@ -61,7 +61,7 @@ def rescued(record: RunRecord) -> Finding | None:
         kind="rescued",
         severity="warning",
         message=(
-            f"rescued {len(rescues)} times, its learning rate at {factor:.3g} of what it was in the end"
+            f"rescued {_times(len(rescues))}, its learning rate at {factor:.3g} of what it was in the end"
             f"{f'; last: {reason}' if reason else ''}{f' ({back})' if back else ''}."
         ),
         evidence={"rescues": len(rescues), "lr_factor": factor},
@@ -89,4 +89,8 @@ def skipped_updates(record: RunRecord) -> Finding | None:
 
 
 def _after(rescues: int) -> str:
-    return f"; {rescues} rescues did not help" if rescues else ""
+    return f"; rescued {_times(rescues)}, in vain" if rescues else ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -8,13 +8,13 @@ from counterpoise.reports.findings import Finding
 from counterpoise.reports.noise import chance_auc
 from counterpoise.reports.reading import finite, number, section
 from counterpoise.reports.remedies import Remedies
-from counterpoise.reports.rules.course import LEARNT, first_loss, last_loss, updates_done
+from counterpoise.reports.rules.course import LEARNT, first_loss, highest_loss, last_loss, updates_done
 from counterpoise.reports.runs import RunRecord
 
 FEW_UPDATES = 100
 """Below, a network from scratch has hardly left its warm-up."""
 OVERSHOT = 1.5
-"""Times the first loss, at any logged update: the steps are too large."""
+"""Times the first and the last loss, on the way from one to the other: the steps are too large."""
 THIRD = 0.3
 """Of the learning rate: half an order of magnitude where it may be the cause."""
 
@@ -46,15 +46,15 @@ def not_learning(record: RunRecord) -> Finding | None:
 
 def _rate_or_length(record: RunRecord, few: bool, done: int) -> tuple[str, str]:
     """Whether the learning rate is too low or too high, or training too short: the override, and why."""
-    remedies, rate, start = Remedies(record), number(record.plan, "lr"), first_loss(record)
+    remedies, rate, peak = Remedies(record), number(record.plan, "lr"), highest_loss(record)
     low, high = remedies.usual_rates
     kind = "a pretrained encoder" if remedies.pretrained else "a model from scratch"
     if finite(rate) and 0 < rate < low:
-        return remedies.higher_lr(), f"the learning rate, {rate:.3g}, is low for {kind}"
+        return remedies.usual_lr(), f"the learning rate, {rate:.3g}, is low for {kind}"
     if finite(rate) and rate > high:
-        return remedies.lower_lr(), f"the learning rate, {rate:.3g}, is high for {kind}"
-    peak = max((update.loss for update in record.updates if finite(update.loss)), default=0.0)
-    if start is not None and peak > OVERSHOT * start > 0:
+        return remedies.usual_lr(), f"the learning rate, {rate:.3g}, is high for {kind}"
+    usual = [loss for loss in (first_loss(record), last_loss(record)) if loss is not None]
+    if peak is not None and usual and peak > OVERSHOT * max(usual) > 0:
         return remedies.lower_lr(), f"the loss rose to {peak:.4g} on the way: the steps overshoot"
     if few and record.epochs:
         wanted = math.ceil(len(record.epochs) * FEW_UPDATES / done)
