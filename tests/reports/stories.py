@@ -85,6 +85,20 @@ HEALTHY = {
     "a rare class that some updates lack": Story(
         epochs=GOOD, updates=[update(n, 0.1 if n < 60 else 1.5 if n == 500 else 0.5) for n in range(10, 801, 10)]
     ),
+    "steep but falling": Story(
+        epochs=[epoch(n, FALLING[n], FALLING[n], RISING[n], grad_norm=50.0 if n else 2.0) for n in range(8)]
+    ),
+    "dropout makes training the harder part": Story(
+        epochs=course([1.0, 0.9, 0.8], [0.5, 0.45, 0.52], [0.7, 0.69, 0.68]), result=None
+    ),
+    "a better score at a higher loss": Story(
+        epochs=course([0.6, 0.5, 0.45], [0.6, 0.5, 0.52], [0.5, 0.6, 0.7]), config={"train.epochs": 3}
+    ),
+    "focal loss without alpha": Story(
+        epochs=GOOD,
+        config={**STACK, "loss": {"_target_": "counterpoise.losses.Focal", "alpha": "auto"}},
+        metadata={"classes": ["a", "b", "c"]},
+    ),
     "nothing was seen": Story(epochs=GOOD, collapse=report()),
     "still running": Story(epochs=GOOD[:2], result=None),
     "not begun": Story(epochs=(), result=None),
@@ -207,6 +221,13 @@ STORIES = {
     ),
     "forgotten though balanced": Story(
         epochs=shares(0.9, 0.1), kinds=("under_prediction",), override="objective.metric=macro_f1"
+    ),
+    "forgotten though sampled": Story(
+        epochs=shares(0.9, 0.1),
+        config={"balance.class_weights": "none", "balance.sampler": True},
+        asked=("balance=sampler",),
+        kinds=("under_prediction",),
+        override="objective.metric=macro_f1",
     ),
     "forgotten in spite of all": Story(
         epochs=shares(0.9, 0.1),

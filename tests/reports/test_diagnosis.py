@@ -140,9 +140,11 @@ def test_a_loss_may_not_double(factor: float, found: bool, tmp_path: Path) -> No
     assert ("exploding" in {f.kind for f in told(Story(epochs=epochs, result=None), tmp_path)}) is found
 
 
-@pytest.mark.parametrize(("skipped", "found"), [(21, True), (20, False), (2000, True)])
-def test_a_scaler_may_search(skipped: int, found: bool, tmp_path: Path) -> None:
-    story = Story(epochs=STORIES["rescued"].epochs, result=result(skipped_updates=skipped, updates=1000))
+@pytest.mark.parametrize(
+    ("skipped", "updates", "found"), [(21, 1000, True), (19, 1000, False), (20, 100, False), (21, 2000, False)]
+)
+def test_a_scaler_may_search(skipped: int, updates: int, found: bool, tmp_path: Path) -> None:
+    story = Story(epochs=STORIES["rescued"].epochs, result=result(skipped_updates=skipped, updates=updates))
     assert bool(told(story, tmp_path)) is found
 
 
@@ -151,6 +153,10 @@ def test_a_minimised_objective_is_read_the_right_way_round(tmp_path: Path) -> No
     epochs = [{**e, "score": -e["score"], "valid": {**e["valid"], "log_loss": 0.5}} for e in MEMORISED]
     (finding,) = told(Story(epochs=epochs, config=config, result=None), tmp_path)
     assert finding.evidence["best_epoch"] == 3
+    lower = {name: {"test": figures(log_loss=loss)} for name, loss in (("majority", 0.7), ("tfidf_logistic", 0.3))}
+    outcome = result(0.8, valid=figures(0.8, log_loss=0.5), test=figures(0.8, log_loss=0.5), baselines=lower)
+    (finding,) = told(Story(epochs=epochs[:2], config=config, result=outcome), tmp_path)
+    assert "0.5000, below the baseline tfidf_logistic's 0.3000" in finding.message
 
 
 def test_a_model_at_a_baselines_level_is_told_by_how_much_chance_explains(tmp_path: Path) -> None:
