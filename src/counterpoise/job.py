@@ -39,6 +39,7 @@ from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
+from counterpoise.reports.diagnosis import diagnose_folder
 from counterpoise.result import make_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
@@ -111,6 +112,7 @@ class Job:
             **self.mirror.facts(),
         )
         self.storage.settle()  # a folder that has a result lacks nothing
+        result["diagnosis"] = diagnose_folder(self.folder.path, result)
         self.storage.insist(self.folder.result.name, self.folder.result, lambda: write_json(self.folder.result, result))
         self._steady.on_result(result)
         return result

@@ -19,11 +19,9 @@ from counterpoise.events import Decision
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import Objective
 from counterpoise.tracking.console import result_table
+from counterpoise.tracking.findings import show_findings
 
 log = logging.getLogger(__name__)
-
-FAR = 0.05
-"""A test figure further than this from validation is pointed out."""
 
 BASELINES_FORMAT = 2
 """Raised whenever a baseline is computed differently."""
@@ -73,11 +71,6 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
     title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside the baselines"
     console.print(result_table(title, rows))
-    if result["rescues"]:
-        last = result["rescues"][-1]
-        count = "once" if len(result["rescues"]) == 1 else f"{len(result['rescues'])} times"
-        console.print(f"Rescued {count}, at last with the learning rate × {last['lr_factor']:g}: {last['reason']}.")
-    difference = test["accuracy"] - valid["accuracy"] if test else 0.0
-    if abs(difference) > FAR:
-        console.print(f"Test accuracy is {difference:+.1%} from validation's: the two splits differ.")
+    if "diagnosis" in result:  # not in one of an earlier version
+        show_findings(console, result["diagnosis"])
     console.print(f"Run folder: {near(folder)}", soft_wrap=True)

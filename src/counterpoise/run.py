@@ -29,6 +29,7 @@ from counterpoise.losses import Loss, LossContext
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
+from counterpoise.reports.after import explained
 from counterpoise.result import show_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
@@ -127,7 +128,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
             if found is not None and found is not taken:
                 storage.attempt(REPORT, run_folder.path / REPORT, partial(found.leave, run_folder, facts["model"]))
-            with run_folder.recording(storage):
+            with explained(console, folder), run_folder.recording(storage):
                 log.info("Command: %s", " ".join(sys.argv))
                 result = ready.train(trainer, cache)
         show_result(console, result, folder)

@@ -1,0 +1,1 @@
+"""What is made of finished runs: read, judged, compared. Nothing here imports torch."""
