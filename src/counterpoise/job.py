@@ -173,7 +173,7 @@ class Job:
             ],
             judges=[
                 EarlyStopping(self.experiment.sections["early_stopping"], objective),
-                *self._guards(loss, horizon.warmup_updates),
+                *self._guards(loss),
                 self.signals,
             ],
             rescue=guard.rescue if guard.policy == "rescue" else None,
@@ -183,7 +183,7 @@ class Job:
             compile=self.hardware.compile,
         )
 
-    def _guards(self, loss: Loss, warmup_updates: int) -> list[BaseJudge]:
+    def _guards(self, loss: Loss) -> list[BaseJudge]:
         guard: GuardConfig = self.experiment.sections["guard"]
         balance = self.experiment["balance"].config
         if guard.policy == "off":
@@ -198,9 +198,8 @@ class Job:
             precision=self.plan.precision,
             lr=self.plan.lr,
             base_lr=self.plan.lr / factor,
+            recipe_lr=float(self.experiment.sections["lr_range_test"].recipe or self.plan.lr / factor),
             clip_norm=self.experiment.plain.train.clip_norm,
-            total_updates=self.plan.total_updates,
-            warmup_updates=warmup_updates,
         )
         return [
             CollapseGuard(guard.collapse, guard.policy, circumstances),

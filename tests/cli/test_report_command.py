@@ -46,10 +46,10 @@ def test_every_run_has_a_header_and_its_findings(runs: Path, capsys: pytest.Capt
     assert states["optimizer.lr_1e+30"].startswith("TextCNN on Table, seed 42, aborted")
     assert states["optimizer.lr_abc"] == "unknown, failed"
     assert states["killed"] == "TextCNN on Table, seed 42, unfinished"
-    assert "  optimizer.lr: expected a number > 0, got 'abc'." in out
+    assert "  optimizer.lr: expected a number > 0 or 'auto', got 'abc'." in out
     assert "nothing to report" not in out
     assert "  training_history.json cannot be read: no JSON" in out
-    assert "  Exploding (critical): the " in out
+    assert "  Exploding (critical): in epoch 1 " in out
     assert "    try: optimizer.lr=0.0005" in out
     assert out.splitlines()[-1] == "4 runs: 1 unfinished, 1 finished, 1 aborted, 1 failed"
 
@@ -64,8 +64,8 @@ def test_json_has_all_that_is_shown_and_the_evidence(runs: Path, capsys: pytest.
     assert first["diagnosis"] == result["diagnosis"], "the same rules on the same files"
     assert second["message"]
     (finding, *_) = second["diagnosis"]
-    assert (finding["kind"], finding["override"]) == ("exploding", "optimizer.lr=0.0005")
-    assert finding["evidence"]["epoch"] == 1
+    assert (finding["kind"], finding["override"]) == ("exploding", "optimizer.lr=0.001")
+    assert finding["evidence"]["event"] == "non_finite"
 
 
 def test_training_shows_the_findings_between_table_and_folder(train: Callable[..., Answer], fresh: Path) -> None:
@@ -94,8 +94,8 @@ def test_a_run_that_learns_has_nothing_to_report(train: Callable[..., Answer], f
 def test_an_aborted_run_is_explained_before_the_error(train: Callable[..., Answer], fresh: Path) -> None:
     answer = train(*SMALL, *EXPLODES, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_FAULT
-    assert "Exploding (critical): the " in answer.out
-    assert "\n  try: optimizer.lr=0.0005  (a far smaller learning rate)" in answer.out
+    assert "Exploding (critical): in epoch 1 the validation loss is nan" in answer.out
+    assert "\n  try: optimizer.lr=0.001  (loss or gradient is not finite)" in answer.out
     assert answer.err.startswith("Training was aborted. ")
     assert not (fresh / "run" / "result.json").exists()
 

@@ -48,3 +48,18 @@ def test_causes(evidence: Evidence, run: Circumstances, cause: str, override: st
     found = likely_cause(evidence, run)
     assert (found.name, found.override) == (cause, override)
     assert found.explanation
+
+
+@pytest.mark.parametrize(
+    ("lr", "recipe", "override"),
+    [(1e-3, 1e-3, "0.0005"), (3e-3, 1e-3, "0.0015"), (1e30, 1e-3, "0.001"), (0.1, 2e-5, "2e-05")],
+)
+def test_a_rate_far_above_the_recipes_is_given_up_for_it(lr: float, recipe: float, override: str) -> None:
+    found = likely_cause(replace(CALM, broken=True), replace(RUN, base_lr=lr, recipe_lr=recipe))
+    assert found.override == f"optimizer.lr={override}"
+
+
+def test_a_rate_far_below_the_recipes_too() -> None:
+    still = replace(CALM, loss=0.499, best_loss=0.498, lr=1e-9, peak_lr=1e-9)
+    assert likely_cause(still, replace(RUN, base_lr=1e-9)).override == "optimizer.lr=0.001"
+    assert likely_cause(still, replace(RUN, base_lr=5e-4)).override == "optimizer.lr=0.005"

@@ -28,7 +28,7 @@ def alarm_of(verdict: Verdict) -> Alarm:
 
 
 def feed(judge: CollapseGuard, count: int, epoch: int = 5, **changes: Any) -> list[Verdict]:
-    return [judge.after_update(update(10 * number, epoch, **changes)) for number in range(1, count + 1)]
+    return [judge.after_update(update(100 + 10 * number, epoch, **changes)) for number in range(1, count + 1)]
 
 
 # Per update
@@ -42,7 +42,7 @@ def test_constant_predictions_count_after_a_window_and_three_in_a_row(policy: st
     assert [verdict.alarm is not None for verdict in verdicts] == [False] * 6 + [True] + [False] * 2
     assert verdicts[6].decision == decision
     alarm = alarm_of(verdicts[6])
-    assert (alarm.kind, alarm.update, alarm.shares_of) == ("constant_predictions", 70, "training")
+    assert (alarm.kind, alarm.update, alarm.shares_of) == ("constant_predictions", 170, "training")
     assert alarm.predicted_share == {"no": 1.0, "yes": 0.0}
     assert alarm.actual_share == {"no": 0.625, "yes": 0.375}
     assert "'no'" in alarm.message
@@ -54,6 +54,16 @@ def test_predictions_do_not_count_before_the_first_epoch() -> None:
     assert any(verdict.alarm for verdict in feed(judge, 3, epoch=2, **ONE_CLASS))
 
 
+def test_predictions_do_not_count_before_the_first_update() -> None:
+    judge = guard(first_update=200)
+    assert not any(verdict.alarm for verdict in feed(judge, 9, **ONE_CLASS))
+    assert judge.after_epoch(epoch(1, NOBODY, ACTUAL)).alarm is None
+    early, late = guard(first_update=500), guard(first_update=400)
+    assert early.after_epoch(epoch(4, NOBODY, ACTUAL)).alarm is None
+    assert early.health == Health.DOUBTFUL
+    assert late.after_epoch(epoch(4, NOBODY, ACTUAL)).alarm is not None
+
+
 # 4 samples of another class in a window say nothing about a model that predicts none of them.
 def test_too_few_samples_of_other_classes_are_no_finding() -> None:
     assert not any(verdict.alarm for verdict in feed(guard(), 20, predicted=(64, 0), actual=(61, 3)))
@@ -63,7 +73,7 @@ def test_too_few_samples_of_other_classes_are_no_finding() -> None:
 def test_one_other_prediction_in_the_window_is_enough() -> None:
     judge = guard()
     feed(judge, 6, **ONE_CLASS)
-    judge.after_update(update(70, predicted=(63, 1), actual=(40, 24)))
+    judge.after_update(update(170, predicted=(63, 1), actual=(40, 24)))
     assert judge.health == Health.SOUND
     assert not any(verdict.alarm for verdict in feed(judge, 4, **ONE_CLASS))
 

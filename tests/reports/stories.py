@@ -44,7 +44,7 @@ def event(**more: Any) -> dict[str, Any]:
 def report(*events: dict[str, Any], rescues: int = 0) -> dict[str, Any]:
     """``collapse_report.json``."""
     one = {"from_update": 210, "to_update": 100, "to_epoch": 1, "lr_factor": 0.5, "reason": "collapsed"}
-    listed = [{"number": n + 1, **one} for n in range(rescues)]
+    listed = [{**one, "number": n + 1, "lr_factor": 0.5 ** (n + 1)} for n in range(rescues)]
     return {"format": 1, "policy": "rescue", "events": list(events), "rescues": listed}
 
 

@@ -21,6 +21,8 @@ STILL = 0.02
 """A loss that has moved by less than this share since the beginning has not moved."""
 TINY = 5e-6
 """A learning rate below this moves even a pretrained model too little to be seen."""
+FAR = 4.0
+"""Times the recipe's learning rate, or a part of it: from there on it is the recipe's that is proposed."""
 FADED = 1e-3
 """A learning rate below this share of its peak no longer teaches."""
 DEAD = 1e-7
@@ -39,9 +41,9 @@ class Circumstances:
     """Peak learning rate of the optimizer, before any rescue."""
     base_lr: float
     """The same as it stands in the config, before it is scaled with the batch."""
+    recipe_lr: float
+    """What the model's recipe has there."""
     clip_norm: float | None = 1.0
-    total_updates: int = 0
-    warmup_updates: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,8 @@ def _low(seen: Evidence, run: Circumstances) -> Cause | None:
     if moved >= STILL or seen.peak_lr >= TINY:
         return None
     explanation = f"the loss has moved by {moved:.1%} since the first update, at a learning rate of {seen.peak_lr:.1e}"
-    return Cause("lr_too_low", explanation, f"optimizer.lr={10 * run.base_lr:.2g}")
+    far = FAR * run.base_lr < run.recipe_lr
+    return Cause("lr_too_low", explanation, f"optimizer.lr={run.recipe_lr if far else 10 * run.base_lr:.2g}")
 
 
 def _unweighted(seen: Evidence, run: Circumstances) -> Cause | None:
@@ -151,4 +154,6 @@ def _still_high(seen: Evidence, run: Circumstances) -> Cause:
 
 
 def _smaller(run: Circumstances) -> str:
-    return f"optimizer.lr={run.base_lr / 2:.2g}"
+    """The recipe's, if this is far above it, else half of it."""
+    far = run.base_lr > FAR * run.recipe_lr
+    return f"optimizer.lr={run.recipe_lr if far else run.base_lr / 2:.2g}"

@@ -24,6 +24,8 @@ class CollapseConfig:
 
     first_epoch: Annotated[int, AT_LEAST_ONE] = 3
     """The first epoch (one-based) whose predictions count: a model that has just begun may favour one class."""
+    first_update: Annotated[int, NON_NEGATIVE] = 100
+    """The first update whose predictions count: on small data three epochs are next to nothing."""
     zero_grad_norm: Annotated[float, NON_NEGATIVE] = 1e-7
     """A gradient norm below this is zero."""
     explosion: Annotated[float, Range(gt=1)] = 2.0
@@ -90,11 +92,14 @@ class CollapseGuard(BaseJudge):
         if self._count("exploding", exploded) == self.config.patience:
             seen = f"the training loss is {self.window.loss:.4g}, in the beginning it was {self.window.first_loss:.4g}"
             return self._update_alarm("exploding", seen, event)
-        only = self._only_class() if event.epoch + 1 >= self.config.first_epoch else None
+        only = self._only_class() if self._has_begun(event) else None
         if self._count("constant_predictions", only is not None) == self.config.patience:
             seen = f"every training sample of the last {self.config.window} logged updates was predicted as {only!r}"
             return self._update_alarm("constant_predictions", seen, event)
         return CONTINUE
+
+    def _has_begun(self, event: UpdateEvent | EpochEvent) -> bool:
+        return event.epoch + 1 >= self.config.first_epoch and event.update >= self.config.first_update
 
     def _only_class(self) -> str | None:
         """The one class that the window predicts although it holds enough samples of others."""
@@ -120,7 +125,7 @@ class CollapseGuard(BaseJudge):
         self._never = [name for name, figures in judged.items() if not figures["predicted"]]
         self._rare = [name for name, figures in judged.items() if _part(figures) < self.config.warn_share]
         self._lost = event.valid["loss"] > self.config.explosion * self.window.first_loss
-        self._counts = event.epoch + 1 >= self.config.first_epoch
+        self._counts = self._has_begun(event)
         if not self._counts:
             return CONTINUE
         rows = {name: self._count(f"share.{name}", _part(judged[name]) < self.config.stop_share) for name in judged}

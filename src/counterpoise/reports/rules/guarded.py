@@ -9,6 +9,8 @@ from counterpoise.reports.runs import RunRecord
 
 LEAST_FACTOR = 1e-3
 """Of the learning rate: more rescues than ten say nothing about it."""
+EXPLOSIONS = ("exploding", "non_finite", "scaler")
+"""Kinds of events in which figures grew without bound, rather than predictions that became one class."""
 SKIPPED_SHARE = 0.02
 """Of the updates. A scaler doubles its scale every 2000 updates, so one skip in 2000 is how it works."""
 USUAL_SKIPS = 20
@@ -35,7 +37,7 @@ def collapsed(record: RunRecord) -> Finding | None:
     evidence |= {key: value for key in ("update", "lr", "grad_norm") if finite(value := number(event, key))}
     evidence |= {"first_loss": window[0], "last_loss": window[-1]} if window else {}
     return Finding(
-        kind="collapsed",
+        kind="exploding" if word(event, "kind") in EXPLOSIONS else "collapsed",
         severity="critical" if stopped or ended else "warning",
         message=f"{seen}{at}{f'; likely cause: {cause}' if cause else ''}{_after(rescues)}.",
         evidence=evidence,

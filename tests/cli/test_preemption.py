@@ -1,0 +1,125 @@
+"""Preemption of the real command: the update is finished, all is saved, 75 is the exit code, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_command import SMALL, TRAIN, Answer, write_table
+from safetensors.numpy import load_file
+
+from counterpoise.cli.exits import EXIT_OK, EXIT_PREEMPTED
+
+TRACKER = """
+import os
+from counterpoise.tracking.base import NoTracker
+
+class Preempting(NoTracker):
+    def on_update(self, event):
+        if event.update == 4:
+            os.kill(os.getpid(), SIGNAL)
+"""
+LONGER = ("train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0", "early_stopping.enabled=false")
+
+
+def plain(path: Path) -> Any:
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(item) for key, item in value.items() if key not in ("seconds", "samples")}
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    if path.suffix == ".jsonl":
+        return [without(json.loads(line)) for line in path.read_text().splitlines()]
+    return without(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_preempted_run_resumes_exactly(
+    number: signal.Signals, fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"preempting_{number.name.lower()}"
+    (fresh / f"{name}.py").write_text(TRACKER.replace("SIGNAL", str(int(number))))
+    whole = train(*SMALL, *LONGER, "hydra.run.dir=whole", folder=fresh)
+    assert whole.code == EXIT_OK
+    mine = (f"extensions=[{name}]", f"tracker._target_={name}.Preempting", "hydra.run.dir=run")
+    answer = train(*SMALL, *LONGER, *mine, folder=fresh)
+    assert answer.code == EXIT_PREEMPTED
+    message = f"{number.name} was received; all is saved. To continue: resume=run, or the same multirun again."
+    assert answer.err.strip() == message
+    manifest = json.loads((fresh / "run" / "checkpoints" / "last" / "manifest.json").read_text())
+    assert manifest["position"]["update"] == 4  # in the midst of an epoch, and between two checkpoints
+    assert not (fresh / "run" / "failure.json").exists()
+    assert train("resume=run", folder=fresh).code == EXIT_OK
+    for each in ("metrics.jsonl", "training_history.json", "result.json"):
+        assert plain(fresh / "run" / each) == plain(fresh / "whole" / each)
+    weights, expected = (load_file(fresh / run / "checkpoints/last/model.safetensors") for run in ("run", "whole"))
+    assert all((weights[key] == expected[key]).all() for key in expected)
+
+
+def test_a_multirun_ends_with_the_job_and_goes_on_with_it(fresh: Path, train: Callable[..., Answer]) -> None:
+    (fresh / "preempting_sweep.py").write_text(TRACKER.replace("SIGNAL", str(int(signal.SIGTERM))))
+    mine = ("extensions=[preempting_sweep]", "tracker._target_=preempting_sweep.Preempting", "hydra.sweep.dir=s")
+    command = ("-m", "seed=1,2", *SMALL, *LONGER, *mine)
+    assert train(*command, folder=fresh).code == EXIT_PREEMPTED
+    assert not (fresh / "s" / "seed_2").exists()
+    assert train(*command, folder=fresh).code == EXIT_PREEMPTED  # the second job's turn
+    answer = train(*command, folder=fresh)
+    assert answer.code == EXIT_OK
+    assert (fresh / "s" / "seed_2" / "result.json").exists()
+
+
+def test_a_signal_before_anything_has_begun(fresh: Path, train: Callable[..., Answer]) -> None:
+    (fresh / "preempting_early.py").write_text(
+        "import os, signal\nfrom counterpoise.tracking.base import NoTracker\n\nclass Early(NoTracker):\n"
+        "    def __init__(self, config, folder):\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    mine = ("extensions=[preempting_early]", "tracker._target_=preempting_early.Early", "hydra.run.dir=run")
+    answer = train(*SMALL, *mine, folder=fresh)
+    assert answer.code == EXIT_PREEMPTED
+    assert answer.err.strip().endswith("To continue: give the same command again.")
+    assert not (fresh / "run").exists()
+
+
+# submitit requeues a preempted job on SIGUSR2; its local executor does so for real.
+def test_submitit_requeues_the_job_and_it_goes_on(fresh: Path) -> None:
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    write_table(fresh)
+    launch = ("-m", "hydra/launcher=submitit_local", "hydra.sweep.dir=s", "seed=1", "guard=off")
+    command = [sys.executable, str(TRAIN), *launch, *SMALL, *LONGER, "train.epochs=100", "data.path=tiny.csv"]
+    with (fresh / "out").open("w") as out:
+        running = subprocess.Popen(
+            command, cwd=fresh, stdout=out, stderr=out, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+    metrics = fresh / "s" / "job" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert running.poll() is None, (fresh / "out").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(submitted(fresh), signal.SIGUSR2)
+    assert running.wait(timeout=120) == 0, (fresh / "out").read_text()
+    said = "".join(path.read_text(errors="replace") for path in (fresh / "s" / ".submitit").rglob("*.out"))
+    assert "Resuming after update" in said
+    updates = [line["update"] for line in plain(metrics)]
+    assert updates == list(range(1, 301))
+
+
+def submitted(folder: Path) -> int:
+    """The process that works on the job that was submitted in ``folder``."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"submitit.core._submit" in arguments and any(str(folder).encode() in part for part in arguments):
+                return int(entry.name)
+    raise AssertionError("no job is running")
