@@ -50,7 +50,7 @@ def test_every_run_has_a_header_and_its_findings(runs: Path, capsys: pytest.Capt
     assert "nothing to report" not in out
     assert "  training_history.json cannot be read: no JSON" in out
     assert "  Exploding (critical): in epoch 1 " in out
-    assert "    try: optimizer.lr=0.0005" in out
+    assert "    try: optimizer.lr=0.001" in out
     assert out.splitlines()[-1] == "4 runs: 1 unfinished, 1 finished, 1 aborted, 1 failed"
 
 
