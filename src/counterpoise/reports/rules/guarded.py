@@ -54,7 +54,8 @@ def rescued(record: RunRecord) -> Finding | None:
     factors = [factor for rescue in rescues if finite(factor := number(rescue, "lr_factor")) and 0 < factor <= 1]
     factor = max(min(factors, default=1.0), LEAST_FACTOR)  # each says what all of them together came to
     last = rescues[-1]
-    back = ", ".join(f"update {n}" for key in ("from_update", "to_update") if (n := whole(last, key)) is not None)
+    start, end = whole(last, "from_update"), whole(last, "to_update")
+    back = "" if start is None or end is None else f", back from update {start} to {end}"
     reason = word(last, "reason").rstrip(".")
     full = Remedies(record).full_precision() if word(last, "precision") == "fp32" else ""
     return Finding(
@@ -62,7 +63,7 @@ def rescued(record: RunRecord) -> Finding | None:
         severity="warning",
         message=(
             f"rescued {_times(len(rescues))}, its learning rate at {factor:.3g} of what it was in the end"
-            f"{f'; last: {reason}' if reason else ''}{f' ({back})' if back else ''}."
+            f"{f'; last{back}: {reason}' if reason else ''}."
         ),
         evidence={"rescues": len(rescues), "lr_factor": factor},
         override=full or Remedies(record).lr(factor if factor < 1 else 0.5),
