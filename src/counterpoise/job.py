@@ -185,7 +185,7 @@ class Job:
 
     def _guards(self, loss: Loss) -> list[BaseJudge]:
         guard: GuardConfig = self.experiment.sections["guard"]
-        balance = self.experiment["balance"].config
+        balance, train = self.experiment["balance"].config, self.experiment.plain.train
         if guard.policy == "off":
             return []
         assert self.plan.lr is not None
@@ -199,7 +199,9 @@ class Job:
             lr=self.plan.lr,
             base_lr=self.plan.lr / factor,
             recipe_lr=float(self.experiment.sections["lr_range_test"].recipe or self.plan.lr / factor),
-            clip_norm=self.experiment.plain.train.clip_norm,
+            clip_norm=train.clip_norm,
+            bucket=train.bucket,
+            accumulation=self.plan.accumulation,
         )
         return [
             CollapseGuard(guard.collapse, guard.policy, circumstances),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -18,6 +18,7 @@ from counterpoise.config.experiment import SECTIONS, PathsConfig, PlainSections,
 from counterpoise.config.hardware import Device, HardwareConfig, closest_profile
 from counterpoise.config.targets import BASES, resolve_target
 from counterpoise.errors import UserError
+from counterpoise.guards.causes import CauseName, Circumstances, Evidence, likely_cause
 from counterpoise.plan import detect, read_profiles
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -184,3 +185,40 @@ def test_a_models_recipe_lies_within_its_range_and_the_range_within_the_test(mod
     assert test["start"] < test["range"][0] <= test["recipe"] <= test["range"][1] < test["end"]
     if more:
         assert (test["range"], test["end"]) == ([1e-5, 5e-5], 1e-2)
+
+
+# What a guard proposes can be typed behind whatever the run was started with.
+@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("balance", ["none", "class_weights", "effective_number"])
+def test_every_override_of_a_guard_composes(model: str, balance: str) -> None:
+    run = Circumstances(
+        classes=("no", "yes"), weighted=False, precision="fp16", lr=1e-3, base_lr=1e-3, recipe_lr=1e-3, accumulation=2
+    )
+    calm = Evidence(
+        update=9,
+        loss=0.5,
+        first_loss=0.6,
+        best_loss=0.5,
+        lr=1e-3,
+        peak_lr=1e-3,
+        grad_norm=1.0,
+        largest_grad_norm=1.0,
+        components={},
+        one_label=0.0,
+        majority_share=0.5,
+        broken=False,
+    )
+    cases = [
+        (calm, run),
+        (replace(calm, one_label=1.0), run),
+        (replace(calm, one_label=1.0), replace(run, bucket=False)),
+        (replace(calm, broken=True), run),
+        (replace(calm, lr=1e-9), run),
+        (replace(calm, loss=0.6, lr=1e-7, peak_lr=1e-7), run),
+        (replace(calm, majority_share=0.9), run),
+        (replace(calm, peak_lr=0.0), run),
+    ]
+    found = [likely_cause(*case) for case in cases]
+    assert {cause.name for cause in found} == set(get_args(CauseName))
+    for cause in found:
+        check(composed(f"model={model}", f"balance={balance}", cause.override))

@@ -29,7 +29,7 @@ HALF = replace(RUN, precision="fp16")
 @pytest.mark.parametrize(
     ("evidence", "run", "cause", "override"),
     [
-        (replace(CALM, one_label=0.6, broken=True), HALF, "labels_constant", "balance=sampler"),
+        (replace(CALM, one_label=0.6, broken=True), HALF, "labels_constant", "train.bucket=false"),
         (replace(CALM, broken=True), HALF, "precision", "hardware.precision=fp32"),
         (replace(CALM, broken=True), RUN, "lr_too_high", "optimizer.lr=0.0005"),
         (replace(CALM, lr=1e-7), RUN, "scheduler", "scheduler=constant"),
@@ -37,7 +37,7 @@ HALF = replace(RUN, precision="fp16")
         (replace(CALM, largest_grad_norm=80.0), RUN, "lr_too_high", "optimizer.lr=0.0005"),
         (replace(CALM, components={"encoder": 0.0, "head": 0.4}), RUN, "lr_too_high", "optimizer.lr=0.0005"),
         (replace(CALM, loss=0.499, best_loss=0.498, lr=1e-7, peak_lr=1e-7), RUN, "lr_too_low", "optimizer.lr=0.01"),
-        (replace(CALM, majority_share=0.9), RUN, "no_class_weights", "balance=class_weights"),
+        (replace(CALM, majority_share=0.9), RUN, "no_class_weights", "balance.class_weights=inverse_frequency"),
         (replace(CALM, majority_share=0.9), replace(RUN, weighted=True), "lr_too_high", "optimizer.lr=0.0005"),
         (replace(CALM, majority_share=0.9, loss=0.9), RUN, "lr_too_high", "optimizer.lr=0.0005"),
         (CALM, RUN, "lr_too_high", "optimizer.lr=0.0005"),

@@ -44,6 +44,9 @@ class Circumstances:
     recipe_lr: float
     """What the model's recipe has there."""
     clip_norm: float | None = 1.0
+    bucket: bool = True
+    """Whether batches hold samples of similar length."""
+    accumulation: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class Cause:
 def likely_cause(evidence: Evidence, run: Circumstances) -> Cause:
     """The first cause that the figures speak for; the order is from the surest sign to the vaguest."""
     return (
-        _labels(evidence)
+        _labels(evidence, run)
         or _precision(evidence, run)
         or _faded(evidence)
         or _high(evidence, run)
@@ -94,11 +97,13 @@ def likely_cause(evidence: Evidence, run: Circumstances) -> Cause:
     )
 
 
-def _labels(seen: Evidence) -> Cause | None:
+def _labels(seen: Evidence, run: Circumstances) -> Cause | None:
     if seen.one_label < 0.5:
         return None
     explanation = f"in {seen.one_label:.0%} of the last updates all samples were of one class"
-    return Cause("labels_constant", explanation, "balance=sampler")
+    # Length may go with the label: then buckets of similar length are of one class.
+    override = "train.bucket=false" if run.bucket else f"train.accumulation={4 * run.accumulation}"
+    return Cause("labels_constant", explanation, override)
 
 
 def _precision(seen: Evidence, run: Circumstances) -> Cause | None:
@@ -143,7 +148,7 @@ def _unweighted(seen: Evidence, run: Circumstances) -> Cause | None:
     if run.weighted or seen.majority_share < IMBALANCED:
         return None
     explanation = f"one class has {seen.majority_share:.0%} of the samples, and nothing evens the classes out"
-    return Cause("no_class_weights", explanation, "balance=class_weights")
+    return Cause("no_class_weights", explanation, "balance.class_weights=inverse_frequency")
 
 
 def _still_high(seen: Evidence, run: Circumstances) -> Cause:
