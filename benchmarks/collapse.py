@@ -27,7 +27,7 @@ from typing import Any
 TRAIN = Path(__file__).resolve().parents[1] / "src" / "train.py"
 POLICIES = ("off", "stop", "rescue")
 SIGNS = ("leak", "stale", "raw", "spill")
-EPOCHS = 15
+EPOCHS = 12
 LR = 0.1
 SETTING = (
     *("data=table", "data.path=texts.csv", "model=textcnn", "balance=none", f"optimizer.lr={LR}", "hardware=cpu"),
@@ -64,7 +64,7 @@ def main() -> None:
     show(outcomes)
 
 
-def write_texts(path: Path, size: int = 3000) -> None:
+def write_texts(path: Path, size: int = 2000) -> None:
     """A table of texts whose label two neighbouring words decide."""
     rng = random.Random(0)
     with path.open("w", newline="", encoding="utf-8") as file:
