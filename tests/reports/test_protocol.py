@@ -294,6 +294,11 @@ def test_a_reference_that_shows_nothing_is_refused(
     assert message in str(caught.value)
 
 
+def test_a_learning_rate_that_is_still_to_be_found_is_not_compared(tmp_path: Path) -> None:
+    config = ProtocolConfig(**ASKED, reference=str(reference(tmp_path)))
+    assert open_protocol(config, now(**{"plan.lr": None})).reference is not None
+
+
 def test_a_reference_that_is_no_run_is_refused(tmp_path: Path) -> None:
     reference(tmp_path / "runs" / "full")
     for name in ("runs", "nowhere"):

@@ -20,7 +20,8 @@ EXACT = ("fp32", "fp64")
 OWN = ("hardware", "protocol", "guard", "train.log_every")
 """Sections and keys in which a run and its reference may differ: they say how it is computed, watched and judged."""
 SHARED = ("batch_size", "accumulation", "lr", "warmup_ratio", "total_updates")
-"""Figures of the plan in which they may not: hardware profiles would else decide them."""
+"""Figures of the plan in which they may not: hardware profiles would else decide them. A learning rate that is still to
+be found is none to compare."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _differences(record: RunRecord, now: Mapping[str, Any]) -> list[Problem]:
         found.append(Problem("data", "the reference was trained on another."))
     for name in SHARED:
         before, after = record.plan.get(name), now["plan"][name]
-        if before != after and not found:  # what follows from another config is not told again
+        if after is not None and before != after and not found:  # what follows from another config is not told again
             found.append(Problem(f"plan.{name}", f"in the reference it was {show(before)}, but is {show(after)} now."))
     if found:
         remedy = "Only hardware, guard and protocol may differ; give batch size and accumulation by number."
