@@ -108,10 +108,10 @@ def test_losses_are_finite_in_epochs_and_updates(tmp_path: Path) -> None:
     assert judged(Story(epochs=EPOCHS, updates=updates).write(tmp_path), finite=True).passed is True
     row = judged(Story(epochs=EPOCHS, updates=[*updates, update(3, NAN)]).write(tmp_path), finite=True)
     assert (row.passed, row.seen) == (False, "not finite: update 3")
-    for train, valid in ((NAN, 0.5), (0.5, NAN)):
-        assert passed(tmp_path, [epoch(0, train, valid, 0.6)], finite=True) is False
-    skipped = [epoch(0, NAN, 0.5, 0.6, stepped=0)]
-    assert passed(tmp_path, skipped, finite=True) is True, "the scaler skipped every update: there was no loss"
+    for train, valid, stepped, met in ((NAN, 0.5, 9, False), (0.5, NAN, 9, False), (NAN, 0.5, 0, True)):
+        story = Story(epochs=[epoch(0, train, valid, 0.6, stepped=stepped)], updates=updates)
+        assert judged(story.write(tmp_path), finite=True).passed is met, "without a step there is no training loss"
+    assert passed(tmp_path, finite=True) is False, "nothing was logged"
 
 
 def test_an_alarm_fails_whatever_the_policy_made_of_it(tmp_path: Path) -> None:

@@ -97,8 +97,8 @@ def least_share(part: float, record: RunRecord, first: int) -> Criterion:
 def finite_losses(record: RunRecord) -> Criterion:
     """No loss is NaN or infinite; an epoch whose every update the gradient scaler skipped has no training loss."""
     wanted = "every loss finite"
-    if not record.epochs:
-        return Criterion("losses", wanted, NO_EPOCH, False)
+    if not record.epochs or not record.updates:
+        return Criterion("losses", wanted, "no epoch was trained, or no update logged", False)
     broken = [f"training loss of epoch {e.number}" for e in record.epochs if e.stepped and not finite(e.train_loss)]
     broken += [f"validation loss of epoch {e.number}" for e in record.epochs if not finite(e.valid_loss)]
     broken += [f"update {update.update}" for update in record.updates if not finite(update.loss)]
