@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,6 +55,24 @@ class TrainingAbortedError(Exception):
     """A judge ended the run as failed; its checkpoints stay. Exit code 1, without a traceback."""
 
     exit_code = 1
+
+
+class FailedProtocolError(TrainingAbortedError):
+    """A run was aborted whose protocol asked it to come to its end. Exit code 3.
+
+    Args:
+        message: why it was aborted.
+        protocol: the criteria, as ``result.json`` would hold them.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, protocol: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.protocol = protocol
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.protocol)
 
 
 class PreemptedError(KeyboardInterrupt):

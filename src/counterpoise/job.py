@@ -40,6 +40,7 @@ from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.reports.diagnosis import diagnose_folder
+from counterpoise.reports.protocol import Protocol
 from counterpoise.result import make_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
@@ -66,6 +67,7 @@ class Job:
     tracker: Tracker
     signals: SignalGuard
     mirror: NoMirror
+    protocol: Protocol
 
     @property
     def seed(self) -> int:
@@ -113,6 +115,9 @@ class Job:
         )
         self.storage.settle()  # a folder that has a result lacks nothing
         result["diagnosis"] = diagnose_folder(self.folder.path, result)
+        judged = self.protocol.of_result(self.folder.path, result)
+        if judged is not None:
+            result["protocol"] = judged
         self.storage.insist(self.folder.result.name, self.folder.result, lambda: write_json(self.folder.result, result))
         self._steady.on_result(result)
         return result

@@ -19,6 +19,7 @@ from counterpoise.events import Decision
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import Objective
 from counterpoise.tracking.console import result_table
+from counterpoise.tracking.criteria import show_protocol
 from counterpoise.tracking.findings import show_findings
 
 log = logging.getLogger(__name__)
@@ -73,4 +74,6 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     console.print(result_table(title, rows))
     if "diagnosis" in result:  # not in one of an earlier version
         show_findings(console, result["diagnosis"])
+    if "protocol" in result:
+        show_protocol(console, result["protocol"])
     console.print(f"Run folder: {near(folder)}", soft_wrap=True)

@@ -30,6 +30,7 @@ from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.reports.after import explained
+from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import show_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
@@ -64,7 +65,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
 
     Raises:
         UserError: for anything that is wrong with config or data.
-        TrainingAbortedError: if a judge ended the run as failed.
+        TrainingAbortedError: if a judge ended the run as failed; a FailedProtocolError if it has a protocol.
         StorageError: if the disk failed, and did not come back.
     """
     console = make_console()
@@ -75,6 +76,12 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
+    run_folder, fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
+    protocol = Protocol(experiment.sections["protocol"])
+    if not run_folder.result.exists():  # one that has finished was judged then
+        protocol = open_protocol(
+            protocol.config, {"config": config, "plan": asdict(plan), "data_fingerprint": fingerprint}
+        )
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
     facts = {"data": f"{dataset.name}: {counts}", "model": experiment["model"].target.__name__, "hardware": said}
     for name, value in describe(plan, facts):
@@ -82,9 +89,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     if experiment.plain.dry_run:
         return {"status": "dry_run", "plan": asdict(plan)}
 
-    run_folder = RunFolder(folder)
     cache = Cache(Path(experiment.plain.paths.cache).expanduser())
-    fingerprint = dataset_fingerprint(dataset)
     signals, storage = SignalGuard(), Storage(folder, experiment.plain.train.storage_wait)
 
     @functools.cache  # the data are encoded once, and not for a run that has finished
@@ -103,6 +108,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             tracker=experiment["tracker"].build(folder),
             signals=signals,
             mirror=mirror,
+            protocol=protocol,
         )
 
     with signals.listening(), run_folder.held(), mirror:
@@ -128,7 +134,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
             if found is not None and found is not taken:
                 storage.attempt(REPORT, run_folder.path / REPORT, partial(found.leave, run_folder, facts["model"]))
-            with explained(console, folder), run_folder.recording(storage):
+            with explained(console, folder, protocol, storage), run_folder.recording(storage):
                 log.info("Command: %s", " ".join(sys.argv))
                 result = ready.train(trainer, cache)
         show_result(console, result, folder)

@@ -109,6 +109,26 @@ def test_a_preset_yields_to_the_command_line() -> None:
     assert config["model"]["_target_"].endswith("TextCNN")
 
 
+@pytest.mark.parametrize("preset", ["stability_check", "full_training", "amp_check"])
+@pytest.mark.parametrize("model", options("model"))
+def test_the_protocol_can_be_asked_of_every_model(preset: str, model: str) -> None:
+    experiment = check(composed(f"experiment={preset}", f"model={model}"))
+    assert experiment.sections["protocol"].active
+    assert experiment.sections["protocol"].name == preset
+    assert experiment.sections["guard"].policy == ("warn" if preset == "stability_check" else "stop")
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"), [((), 3), (("train.epochs=4",), 4), (("model=textcnn",), 3), (("model.pretrained=x",), 1)]
+)
+def test_shares_are_judged_from_the_last_epoch_on_from_scratch_alone(asked: tuple[str, ...], first: int) -> None:
+    assert composed("experiment=stability_check", *asked)["protocol"]["shares_from"] == first
+
+
+def test_a_run_has_no_protocol_by_default() -> None:
+    assert not check(composed()).sections["protocol"].active
+
+
 @pytest.mark.parametrize("preset", options("sweep"))
 @pytest.mark.parametrize("model", options("model"))
 def test_every_sweep_composes_with_every_model(preset: str, model: str) -> None:

@@ -116,12 +116,12 @@ def test_groups_are_what_differs_beside_the_seed(tmp_path: Path) -> None:
 def test_failed_jobs_count_for_nothing(sweep: Path) -> None:
     write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "x", "overrides": ["seed=9"]})
     assert aggregate(jobs_of(sweep))["all jobs"]["jobs"] == 3
-    assert summarise(sweep, collect(sweep))
+    assert [job.status for job in summarise(sweep, collect(sweep))] == ["finished", "failed", "finished", "finished"]
 
 
 def test_shows_and_saves_all_jobs(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(sweep / "seed_x[b]" / "failure.json", {"status": "failed", "message": "seed: expected [/x] an integer"})
-    assert summarise(sweep, collect(sweep))
+    assert [job.status for job in summarise(sweep, collect(sweep))] == ["finished"] * 3 + ["failed"]
     out = capsys.readouterr().out
     assert "seed_x[b] failed: seed: expected [/x] an integer" in out
     assert "0.5500 ± 0.1803" in out
@@ -132,7 +132,24 @@ def test_shows_and_saves_all_jobs(sweep: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_all_finished_is_no_failure(sweep: Path) -> None:
-    assert not summarise(sweep, collect(sweep))
+    assert {job.status for job in summarise(sweep, collect(sweep))} == {"finished"}
+
+
+def test_whether_a_job_met_its_criteria_is_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {job.protocol for job in summarise(sweep, collect(sweep))} == {None}
+    assert "protocol" not in capsys.readouterr().out
+    result = read_json(sweep / "seed_7" / "result.json")
+    write_json(sweep / "seed_7" / "result.json", {**result, "protocol": {"passed": True}})
+    write_json(sweep / "seed_9" / "failure.json", {"status": "aborted", "protocol": {"passed": False}})
+    jobs = summarise(sweep, collect(sweep))
+    assert [job.protocol for job in jobs] == [True, False, None, None]
+    rows = {line.split("│")[1].strip(): line.split("│")[3].strip() for line in _rows(capsys.readouterr().out)}
+    assert rows == {"seed_7": "passed", "seed_9": "failed", "seed_42": "-", "seed_2025": "-"}
+    assert aggregate(jobs)["all jobs"]["jobs"] == 3, "a run that fails its criteria has figures all the same"
+
+
+def _rows(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith("│ seed_")]
 
 
 def test_an_empty_folder_has_no_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +160,7 @@ def test_an_empty_folder_has_no_summary(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_jobs_of_earlier_commands_decide_nothing(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "of an earlier command"})
-    assert not summarise(sweep, [sweep / "seed_7", sweep / "seed_42"])
+    assert len(summarise(sweep, [sweep / "seed_7", sweep / "seed_42"])) == 2
     out = capsys.readouterr().out
     assert "Jobs of earlier commands in this folder, not counted here: 2" in out
     assert "of an earlier command" not in out
@@ -175,7 +192,7 @@ def test_the_best_job_of_a_search_is_told_with_its_own_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], maximise: bool, value: float, lr: float
 ) -> None:
     search(tmp_path, {1e-05: 0.9, 0.01: 0.3, 0.1: 0.5}, maximise)
-    assert not summarise(tmp_path, collect(tmp_path))
+    assert len(summarise(tmp_path, collect(tmp_path))) == 3
     assert f"Best: {value} with optimizer.lr={lr}" in capsys.readouterr().out
     assert read_json(tmp_path / "summary.json")["best"] == {
         "best_value": value,

@@ -6,11 +6,19 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from counterpoise.errors import PreemptedError, StorageError, TrainingAbortedError, UserError
+from counterpoise.errors import FailedProtocolError, PreemptedError, StorageError, TrainingAbortedError, UserError
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
 """Done; a fault of the run; a mistake of the user; the run's own criteria are not met; preempted, resume it (75 is
 ``EX_TEMPFAIL``, "try again later"); interrupted before there was anything to resume, or told twice."""
+
+
+GRAVITY = (EXIT_OK, EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_USER, EXIT_PREEMPTED, EXIT_INTERRUPTED)
+
+
+def gravest(*codes: int) -> int:
+    """The code that a command exits with whose parts came to ``codes``: a run that failed its own criteria did run."""
+    return max(codes, key=lambda code: GRAVITY.index(code) if code in GRAVITY else len(GRAVITY), default=EXIT_OK)
 
 
 def attempt(action: Callable[[], int]) -> int:
@@ -36,7 +44,7 @@ def report(error: BaseException) -> int:
         return EXIT_USER
     if isinstance(error, TrainingAbortedError):
         print(f"Training was aborted. {error}", file=sys.stderr)
-        return EXIT_FAULT
+        return EXIT_FAILED_PROTOCOL if isinstance(error, FailedProtocolError) else EXIT_FAULT
     if isinstance(error, StorageError):
         print(f"The disk failed. {error}", file=sys.stderr)
         return EXIT_FAULT

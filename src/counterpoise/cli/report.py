@@ -17,6 +17,7 @@ from counterpoise.reports.folders import find_runs, runs_near
 from counterpoise.reports.reading import finite, word
 from counterpoise.reports.runs import RunRecord, read_run
 from counterpoise.tracking.console import make_console
+from counterpoise.tracking.criteria import verdict_line
 from counterpoise.tracking.findings import finding_lines
 
 
@@ -90,6 +91,7 @@ def as_json(run: RunRecord) -> dict[str, Any]:
         "epochs": len(run.epochs),
         "unreadable": list(run.unreadable),
         "diagnosis": to_plain(diagnose(run)),
+        "protocol": run.protocol or None,
     }
 
 
@@ -101,7 +103,8 @@ def _lines(run: RunRecord) -> list[str]:
         parts.append(f"{_metric(run)} {score:.4f} at epoch {run.epochs[run.best].number} of {len(run.epochs)}")
     findings = to_plain(diagnose(run))
     judged = finding_lines(findings) if findings or run.epochs else []  # of nothing, nothing is said
-    notes = [*([run.message] if run.message else []), *run.unreadable, *judged]
+    verdict = [verdict_line(run.protocol)] if run.protocol else []
+    notes = [*([run.message] if run.message else []), *run.unreadable, *judged, *verdict]
     return [f"{run.folder}: {', '.join(parts)}", *(f"  {note}" for note in notes)]
 
 

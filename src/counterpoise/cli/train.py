@@ -9,20 +9,31 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, attempt
+from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
 from counterpoise.config.refusal import explain
-from counterpoise.errors import PreemptedError, StorageError, TrainingAbortedError, UserError, fail, near
+from counterpoise.errors import (
+    FailedProtocolError,
+    PreemptedError,
+    StorageError,
+    TrainingAbortedError,
+    UserError,
+    fail,
+    near,
+)
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
+
+if TYPE_CHECKING:
+    from counterpoise.sweeps.summary import JobSummary
 
 resolvers.register()  # at import: the workers of a multirun import this module too
 
@@ -47,7 +58,7 @@ def train(conf: Path) -> int:
             stream.reconfigure(errors="backslashreplace")  # whatever a user typed can be shown
     Multirun.current = None
     code = attempt(lambda: _train(sys.argv[1:], conf))
-    return max(code, attempt(_summarise))
+    return gravest(code, attempt(_summarise))
 
 
 def _train(arguments: list[str], conf: Path) -> int:
@@ -73,10 +84,12 @@ def _train(arguments: list[str], conf: Path) -> int:
 
 def _code(result: Mapping[str, Any]) -> int:
     """What a run that left a result exits with."""
-    if result["status"] == "collapsed":
+    stopped = result["status"] == "collapsed"
+    if stopped:
         print(f"The run was stopped: {result['ended_by']['reason']}.", file=sys.stderr)
-        return EXIT_FAULT
-    return EXIT_OK
+    if not result.get("protocol", {"passed": True})["passed"]:
+        return EXIT_FAILED_PROTOCOL
+    return EXIT_FAULT if stopped else EXIT_OK
 
 
 def _fetched(arguments: list[str]) -> list[str]:
@@ -203,7 +216,9 @@ def _record_failure(folder: Path, error: Exception) -> None:
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
     overrides = list(HydraConfig.get().overrides.task)
-    content = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
+    content: dict[str, Any] = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
+    if isinstance(error, FailedProtocolError):
+        content["protocol"] = error.protocol
     try:
         write_json(folder / "failure.json", content)
     except OSError as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
@@ -233,4 +248,11 @@ def _summarise() -> int:
         _remove_if_empty(multirun.path.absolute(), Path.cwd())
     from counterpoise.sweeps.summary import summarise
 
-    return EXIT_FAULT if summarise(multirun.path, jobs) else EXIT_OK
+    return gravest(*(_code_of_job(job) for job in summarise(multirun.path, jobs)))
+
+
+def _code_of_job(job: JobSummary) -> int:
+    """What a job of a multirun would have exited with by itself, its fault or mistake aside."""
+    if job.protocol is False:
+        return EXIT_FAILED_PROTOCOL
+    return EXIT_OK if job.status == "finished" else EXIT_FAULT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
@@ -87,7 +87,7 @@ class Experiment:
     components: Mapping[str, Component]
     """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
     sections: Mapping[str, Any]
-    """Configurations of objective, early_stopping, guard, lr_range_test and mirror, by section."""
+    """Configurations of objective, early_stopping, guard, lr_range_test, mirror and protocol, by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -110,6 +110,7 @@ SECTIONS = {
     "guard": "counterpoise.guards.config.GuardConfig",
     "lr_range_test": "counterpoise.optim.lr_finder.LRRangeTestConfig",
     "mirror": "counterpoise.engine.mirror.MirrorConfig",
+    "protocol": "counterpoise.reports.protocol.ProtocolConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
 
@@ -129,7 +130,7 @@ def check(node: Mapping[str, Any]) -> Experiment:
     found = {group: resolve_component(group, node.get(group), extensions, problems) for group in BASES}
     sections = {name: _parse_section(name, target, node.get(name), problems) for name, target in SECTIONS.items()}
     components = {group: component for group, component in found.items() if component is not None}
-    problems += _relations(components, sections)
+    problems += [*_relations(components, sections), *_unmeetable(plain, sections)]
     if problems:
         raise UserError(problems)
     return Experiment(plain, components, sections)
@@ -155,3 +156,17 @@ def _relations(components: Mapping[str, Component], sections: Mapping[str, Any])
         message = "must be given with optimizer.lr=auto: it is used where the range test tells nothing."
         found.append(Problem("lr_range_test.recipe", message, "Or give optimizer.lr a number, and lr_finder=true."))
     return found
+
+
+def _unmeetable(plain: Any, sections: Mapping[str, Any]) -> Iterator[Problem]:
+    """Criteria of a protocol that this run cannot meet, or cannot but meet."""
+    asked, guard = sections["protocol"], sections["guard"]
+    limit = getattr(getattr(plain, "train", None), "epochs", None)
+    for name in ("epochs", "from_epoch", "shares_from"):
+        value = getattr(asked, name, None)
+        if isinstance(limit, int) and isinstance(value, int) and value > limit:
+            message = f"is {value}, but train.epochs is {limit}."
+            yield Problem(f"protocol.{name}", message, "Raise the one or lower the other.")
+    if getattr(asked, "no_alarms", False) and getattr(guard, "policy", "") == "off":
+        message = "must not be off: protocol.no_alarms asks what the guards saw."
+        yield Problem("guard.policy", message, "guard=warn tells and goes on.")

@@ -31,6 +31,8 @@ class EpochRecord:
     """Of the last update."""
     stepped: int = 1
     """Updates that the gradient scaler did not skip."""
+    seconds: float | None = None
+    """Wall time, evaluation included."""
     valid: Mapping[str, Any] = field(default_factory=dict)
     """All validation metrics."""
 
@@ -91,6 +93,11 @@ class RunRecord:
     def message(self) -> str:
         """Why it failed; empty if it did not."""
         return word(self.failure, "message").strip()
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """The criteria and whether they were met, as the latest attempt left them; empty if none were asked."""
+        return section(self.failure or self.result, "protocol")
 
     @property
     def model(self) -> str:
@@ -177,7 +184,7 @@ def _epoch(node: Mapping[str, Any], index: int) -> EpochRecord:
         valid_loss=number(node, "valid", "loss"),
         stepped=1 if stepped is None else stepped,
         valid=section(node, "valid"),
-        **{name: number(node, name) for name in ("train_loss", "score", "grad_norm", "lr")},
+        **{name: number(node, name) for name in ("train_loss", "score", "grad_norm", "lr", "seconds")},
     )
 
 

@@ -39,6 +39,8 @@ class JobSummary:
     figures: Mapping[str, float] = field(default_factory=dict)
     """On the test split where there is one, else on validation."""
     message: str = ""
+    protocol: bool | None = None
+    """Whether it met its own criteria; ``None`` if it has none."""
 
     @property
     def without_seed(self) -> tuple[str, ...]:
@@ -53,7 +55,8 @@ def read_job(folder: Path) -> JobSummary:
     overrides = tuple(metadata.get("overrides") or failure.get("overrides") or ())
     if failure:
         message = str(failure.get("message") or (failure.get("verdict") or {}).get("reason", ""))
-        return JobSummary(folder, str(failure.get("status", "failed")), overrides, message=message.strip())
+        status = str(failure.get("status", "failed"))
+        return JobSummary(folder, status, overrides, message=message.strip(), protocol=_passed(failure))
     result = _read(folder / "result.json")
     if result:
         figures = result.get("test") or result.get("valid") or {}
@@ -62,8 +65,14 @@ def read_job(folder: Path) -> JobSummary:
         maximise = objective.get("maximise") is not False
         status = str(result.get("status", "finished"))
         message = "" if status == "finished" else str((result.get("ended_by") or {}).get("reason", ""))
-        return JobSummary(folder, status, overrides, objective.get("score"), maximise, numbers, message)
+        score, passed = objective.get("score"), _passed(result)
+        return JobSummary(folder, status, overrides, score, maximise, numbers, message, passed)
     return JobSummary(folder, "unfinished", overrides)
+
+
+def _passed(content: Mapping[str, Any]) -> bool | None:
+    protocol = content.get("protocol")
+    return protocol.get("passed") is True if isinstance(protocol, Mapping) else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -116,8 +125,8 @@ def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
     return answer
 
 
-def summarise(sweep: Path, folders: Collection[Path]) -> bool:
-    """Show the jobs of one command and write ``summary.json``; returns whether one of them did not finish.
+def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
+    """Show the jobs of one command, write ``summary.json``, and return them.
 
     Args:
         sweep: the multirun's folder, which may hold jobs of earlier commands too: they are counted, no more.
@@ -125,7 +134,7 @@ def summarise(sweep: Path, folders: Collection[Path]) -> bool:
     """
     jobs = [read_job(folder) for folder in _in_order(folders)]
     if not jobs:
-        return False
+        return []
     own = {folder.resolve() for folder in folders}
     earlier = [folder for folder in collect(sweep) if folder.resolve() not in own]
     console = make_console()
@@ -144,22 +153,32 @@ def summarise(sweep: Path, folders: Collection[Path]) -> bool:
         console.print(f"Best: {best['best_value']} with {settings}", soft_wrap=True)
     write_json(sweep / "summary.json", {"jobs": jobs, "mean": means, "best": best, "earlier_jobs": len(earlier)})
     console.print(f"Multirun folder: {sweep}", soft_wrap=True)
-    return any(job.status != "finished" for job in jobs)
+    return jobs
 
 
 def _job_table(sweep: Path, jobs: Sequence[JobSummary]) -> Table:
     table = Table(title=f"{len(jobs)} jobs of {sweep.name}", title_justify="left")
     table.add_column("job", overflow="fold")
     table.add_column("status")
+    judged = any(job.protocol is not None for job in jobs)
+    if judged:
+        table.add_column("protocol")
     for name in ("objective", *METRICS):
         table.add_column(name.replace("_", " "), justify="right")
     for job in jobs:
-        if job.status == "finished":
-            values = [job.score, *(job.figures.get(name) for name in METRICS)]
-            table.add_row(job.folder.name, job.status, *("-" if v is None else f"{v:.4f}" for v in values))
-        else:
-            table.add_row(job.folder.name, Text(job.status, style="red"))
+        finished = job.status == "finished"
+        values = [job.score, *(job.figures.get(name) for name in METRICS)] if finished else []
+        table.add_row(
+            job.folder.name,
+            Text(job.status, style="" if finished else "red"),
+            *([_verdict(job.protocol)] if judged else []),
+            *("-" if v is None else f"{v:.4f}" for v in values),
+        )
     return table
+
+
+def _verdict(passed: bool | None) -> Text:
+    return Text("-") if passed is None else Text("passed" if passed else "failed", style="" if passed else "red")
 
 
 def _mean_table(means: Mapping[str, Mapping[str, Any]]) -> Table:
