@@ -17,6 +17,7 @@ from counterpoise.config import resolvers
 from counterpoise.config.experiment import check
 from counterpoise.config.hardware import PROCESSOR
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
+from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.precision import make_fabric
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
@@ -24,6 +25,7 @@ from counterpoise.jsonio import to_plain
 from counterpoise.lr_search import curve_key, weights_fingerprint
 from counterpoise.plan import make_plan, read_profiles, settle_hardware
 from counterpoise.run import build_loss, load_data
+from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder
 
@@ -53,10 +55,13 @@ def key(folder: Path, *overrides: str) -> dict[str, Any]:
         hardware=hardware,
         fabric=make_fabric(plan.device, plan.precision),
         fingerprint=dataset_fingerprint(dataset),
+        settings="",
         folder=RunFolder(folder / "run"),
         console=make_console(),
         tracker=experiment["tracker"].build(folder),
         signals=SignalGuard(),
+        storage=Storage(folder),
+        mirror=NoMirror(),
     )
     torch.manual_seed(0)
     return curve_key(job, build_loss(experiment, dataset), experiment["model"].build(job.context()))

@@ -33,7 +33,7 @@ def full(*_: Any, **__: Any) -> None:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        ignored = ("seconds", "samples", "mirror")
+        ignored = ("seconds", "samples", "mirror", "seal")
         return {key: without_times(item) for key, item in value.items() if key not in ignored}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
@@ -64,7 +64,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_one_message_and_the_run_goes_o
 ) -> None:
     with monkeypatch.context() as patch:
         original, calls = CheckpointStore.save_last, iter(range(99))
-        patch.setattr(CheckpointStore, "save_last", lambda *a: original(*a) if next(calls) < 5 else full())
+        patch.setattr(CheckpointStore, "save_last", lambda *a, **k: original(*a, **k) if next(calls) < 5 else full())
         answer = train(*SMALL, *MANY, "hydra.run.dir=run", "train.storage_wait=0", folder=fresh)
     assert answer.code == EXIT_FAULT
     assert "Traceback" not in answer.err
@@ -78,7 +78,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_one_message_and_the_run_goes_o
     assert not (fresh / "run" / "failure.json").exists()
 
 
-@pytest.mark.parametrize("name", ["write_predictions", "write_json"])
+@pytest.mark.parametrize("name", ["write_predictions", "write_sealed"])
 def test_results_wait_for_the_disk(
     name: str, train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_job_on_a_full_disk_does_not_end_the_others(
     train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = CheckpointStore.save_last
-    refuse = lambda self, *a: full() if "seed_1" in str(self.folder) else original(self, *a)  # noqa: E731
+    refuse = lambda self, *a, **k: full() if "seed_1" in str(self.folder) else original(self, *a, **k)  # noqa: E731
     monkeypatch.setattr(CheckpointStore, "save_last", refuse)
     answer = train("-m", *SMALL, "seed=1,2", "train.storage_wait=0", "hydra.sweep.dir=s", folder=fresh)
     assert answer.code == EXIT_FAULT
