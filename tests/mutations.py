@@ -81,7 +81,7 @@ class Mutation:
         """Every kind of file comes up equally often, however many of it there are."""
         rng = self.rng
         names = sorted({path.name for path in files})
-        name = names[self.number // len(KINDS) % len(names)] if len(names) > 1 else names[0]
+        name = names[(self.number + self.number // len(KINDS)) % len(names)]
         return root / rng.choice(sorted(path for path in files if path.name == name)).relative_to(root)
 
     def apply(self, root: Path, files: Sequence[Path]) -> tuple[Path, str]:

@@ -148,6 +148,8 @@ def test_other_files_of_a_run_run_nothing(at: Path, owned: Path, train: Train, i
         "- !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{owned}']]",
         "- !!python/object/new:os.system ['touch {owned}']",
         "- 'hydra.job_logging={{version: 1, formatters: {{x: {{(): os.system, command: \"touch {owned}\"}}}}}}'",
+        '- \'hydra.job_logging={{version: 1, handlers: {{x: {{class: subprocess.Popen, args: [touch, "{owned}"]}}}},'
+        " root: {{handlers: [x]}}}}'",
         "- '+hydra.callbacks.x={{_target_: subprocess.call, args: [touch, {owned}], shell: false}}'",
         "- --config-dir={owned}",
         "- hydra/launcher=joblib",
