@@ -55,6 +55,7 @@ def key(folder: Path, *overrides: str) -> dict[str, Any]:
         hardware=hardware,
         fabric=make_fabric(plan.device, plan.precision),
         fingerprint=dataset_fingerprint(dataset),
+        settings="",
         folder=RunFolder(folder / "run"),
         console=make_console(),
         tracker=experiment["tracker"].build(folder),

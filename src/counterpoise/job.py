@@ -24,7 +24,7 @@ from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
-from counterpoise.errors import OutOfMemoryError, TrainingAbortedError
+from counterpoise.errors import OutOfMemoryError, TrainingAbortedError, fail
 from counterpoise.events import BaseJudge, Decision
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.collapse import CollapseGuard
@@ -32,7 +32,7 @@ from counterpoise.guards.config import GuardConfig
 from counterpoise.guards.early_stopping import EarlyStopping
 from counterpoise.guards.non_finite import NonFiniteGuard
 from counterpoise.guards.signals import SignalGuard
-from counterpoise.jsonio import write_json
+from counterpoise.jsonio import write_sealed
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
@@ -61,6 +61,9 @@ class Job:
     hardware: HardwareConfig
     fabric: Fabric
     fingerprint: str
+    """Of the data."""
+    settings: str
+    """Fingerprint of all that decides the result: checkpoints and results of other settings are another run's."""
     folder: RunFolder
     storage: Storage
     console: Console
@@ -101,6 +104,7 @@ class Job:
             trainer.objective,
             cache,
             data_fingerprint=self.fingerprint,
+            settings=self.settings,
             model=type(trainer.module).__name__,
             seed=self.seed,
             updates=trainer.position.update,
@@ -118,7 +122,9 @@ class Job:
         judged = self.protocol.of_result(self.folder.path, result)
         if judged is not None:
             result["protocol"] = judged
-        self.storage.insist(self.folder.result.name, self.folder.result, lambda: write_json(self.folder.result, result))
+        self.storage.insist(
+            self.folder.result.name, self.folder.result, lambda: write_sealed(self.folder.result, result)
+        )
         self._steady.on_result(result)
         return result
 
@@ -155,7 +161,7 @@ class Job:
         train, guard = self.experiment.plain.train, self.experiment.sections["guard"]
         optimizer = self.experiment["optimizer"].build(model, self.plan.lr)
         horizon = Horizon(self.plan.total_updates, self.plan.warmup_ratio, objective.maximise)
-        identity = {"data_fingerprint": self.fingerprint, "model": type(model).__qualname__}
+        identity = {"data_fingerprint": self.fingerprint, "model": type(model).__qualname__, "settings": self.settings}
         return Trainer(
             model,
             optimizer,
@@ -219,11 +225,14 @@ class Job:
         best = trainer.checkpoints.best() if history.best_epoch is not None else None
         if best is None and history.verdict.decision == Decision.ABORT:
             raise TrainingAbortedError(f"{history.verdict.judge}: {history.verdict.reason}.")
-        if best is None:
+        if best is None or history.best_epoch is None:
             raise TrainingAbortedError(
                 "No epoch can be the best: in each a class was never predicted, or the score undefined. "
                 "collapse_report.json says more; guard=off measures such an epoch all the same."
             )
+        if best.manifest["position"]["epoch"] != history.best_epoch + 1:
+            message = f"does not hold the weights of the best epoch, {history.best_epoch + 1}."
+            raise fail(str(best.folder), message, "Bring them back, or remove the run folder to start over.")
         best.load_model(trainer.module)
         measured = {}
         for name in ("valid", "test"):

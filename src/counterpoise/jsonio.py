@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import date
 from enum import Enum
@@ -15,6 +17,8 @@ from typing import IO, Any
 
 DEEPEST = 100
 """Containers within containers; what lies deeper is cut off."""
+SEAL = "seal"
+"""Key of a sealed object: the checksum of all else in it."""
 LONGEST_INTEGER = 10_000
 """In bits: Python refuses to print integers of more than 4300 digits."""
 
@@ -97,7 +101,62 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON. Raises ``OSError`` or ``ValueError``; the caller knows what it means."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON. Raises ``ValueError``, also for what is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def sealed(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """``content`` as plain values with its own checksum, so that damage shows; no protection against malice.
+
+    Args:
+        content: what is to be sealed.
+        name: of its file: what was sealed under another is damage too.
+    """
+    plain = {key: value for key, value in to_plain(content).items() if key != SEAL}
+    return {**plain, SEAL: _checksum(plain, name)}
+
+
+def unsealed(content: object, name: str) -> dict[str, Any]:
+    """What was sealed, the checksum taken off. Raises ``ValueError`` if it was not, or has changed since."""
+    if not isinstance(content, Mapping):
+        raise ValueError("it holds no JSON object")
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    if content.get(SEAL) != _checksum(plain, name):
+        raise ValueError("it does not match its own checksum")
+    return plain
+
+
+def _checksum(plain: Mapping[str, Any], name: str) -> str:
+    return hashlib.blake2b(json.dumps([name, plain], sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """As :func:`write_json`, sealed."""
+    write_json(path, sealed(content, path.name))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What :func:`write_sealed` wrote. Raises ``OSError``, or ``ValueError`` if it is damaged."""
+    return unsealed(read_json(path), path.name)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies at ``path``, if anything does: a file, a folder with all in it, or a link, not its target.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -26,7 +26,7 @@ from counterpoise.engine.range_test import range_test
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
 from counterpoise.job import Job
-from counterpoise.jsonio import read_json, write_atomically, write_json
+from counterpoise.jsonio import read_json, read_sealed, remove, write_atomically, write_json, write_sealed
 from counterpoise.losses import Loss
 from counterpoise.optim.lr_finder import Curve, LRRangeTestConfig, Suggestion, smooth, smooth_fall, suggest
 from counterpoise.optim.lr_plot import draw
@@ -80,7 +80,7 @@ class FoundLR:
             title = f"Learning rate range test of {model}"
             picture = partial(draw, curve=self.curve, smoothed=self.smoothed, suggestion=self.suggestion, title=title)
             write_atomically(folder.path / PICTURE, picture)
-        write_json(folder.path / REPORT, self)
+        write_sealed(folder.path / REPORT, asdict(self))
 
 
 def taken_up(folder: RunFolder) -> FoundLR | None:
@@ -89,7 +89,7 @@ def taken_up(folder: RunFolder) -> FoundLR | None:
         return None  # whatever lies here belongs to no run
     path = folder.path / REPORT
     try:
-        content = read_json(path)
+        content = read_sealed(path)
         suggestion = Suggestion(**content["suggestion"])
         curve = Curve.from_plain(content["curve"])
         if not (math.isfinite(suggestion.lr) and suggestion.lr > 0):
@@ -99,7 +99,7 @@ def taken_up(folder: RunFolder) -> FoundLR | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s cannot be read (%s: %s); the learning rate is found again.", path, type(error).__name__, error)
-        path.unlink(missing_ok=True)
+        remove(path)
         return None
 
 
@@ -120,15 +120,19 @@ def find(job: Job, loss: Loss, cache: Cache) -> FoundLR:
         measured.append(curve)
         write_json(folder / CURVE, {"curve": curve, "measured_at": datetime.now(UTC).isoformat(timespec="seconds")})
 
-    content = read_json(cache.entry("lr", key, measure, hours=settings.cache_hours) / CURVE)
-    curve = Curve.from_plain(content["curve"])
+    curve, measured_at = cache.read("lr", key, measure, _read_curve, hours=settings.cache_hours)
     given = job.experiment.given_lr * job.plan.lr_factor
     suggestion = suggest(curve, settings, factor=job.plan.lr_factor, otherwise=given)
     if suggestion.verdict != "usable":
         log.warning("The LR range test finds no learning rate, %s: the recipe's is used.", suggestion.how)
     smooth_curve = smooth_fall if suggestion.verdict == "usable" else smooth
     smoothed = tuple(smooth_curve(curve.losses, settings.smoothing).tolist())
-    return FoundLR(suggestion, settings.method, curve, smoothed, not measured, content["measured_at"], key)
+    return FoundLR(suggestion, settings.method, curve, smoothed, not measured, measured_at, key)
+
+
+def _read_curve(folder: Path) -> tuple[Curve, str]:
+    content = read_json(folder / CURVE)
+    return Curve.from_plain(content["curve"]), str(content["measured_at"])
 
 
 def _rehearsal(job: Job, loss: Loss) -> Trainer:

@@ -16,7 +16,7 @@ from counterpoise.data.records import Dataset
 from counterpoise.engine.progress import History
 from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import read_json, read_sealed, write_json
 from counterpoise.metrics import Objective
 from counterpoise.tracking.console import result_table
 from counterpoise.tracking.criteria import show_protocol
@@ -56,12 +56,42 @@ def baselines(dataset: Dataset, cache: Cache, data_fingerprint: str) -> dict[str
 
     key = {"format": BASELINES_FORMAT, "data": data_fingerprint, "scikit-learn": version("scikit-learn")}
     try:
-        return dict(read_json(cache.entry("baselines", key, build) / "baselines.json"))
+        return cache.read("baselines", key, build, _read_baselines)
     except UserError as error:
         if not isinstance(error.__cause__, OSError):
             raise
         log.warning("%s The baselines are computed without it.", error)  # the run is trained: it shall have its result
         return baseline_metrics(dataset)
+
+
+def _read_baselines(folder: Path) -> dict[str, Any]:
+    found = dict(read_json(folder / "baselines.json"))
+    if not all(isinstance(splits, Mapping) and isinstance(splits.get("valid"), Mapping) for splits in found.values()):
+        raise ValueError("baselines.json holds no figures")
+    return found
+
+
+def earlier_result(path: Path, settings: str) -> dict[str, Any] | None:
+    """The ``result.json`` that an earlier command left.
+
+    Args:
+        path: of the file.
+        settings: fingerprint of those that it has to be a result of.
+
+    Returns:
+        its content; ``None`` where there is none, or, with a warning, where it is damaged: a run's checkpoints give
+        the same again.
+    """
+    try:
+        result = read_sealed(path)
+        if result.get("settings") != settings:
+            raise ValueError("it is another run's")
+        return result
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s is damaged: %s. It is made again from the checkpoints.", path, error)
+        return None
 
 
 def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> None:

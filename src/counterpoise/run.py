@@ -17,24 +17,24 @@ import torch
 
 from counterpoise.balance import check_stacked
 from counterpoise.config.experiment import Experiment, check
-from counterpoise.data.cache import Cache, dataset_fingerprint
+from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
-from counterpoise.jsonio import read_json
+from counterpoise.jsonio import to_plain
 from counterpoise.losses import Loss, LossContext
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.reports.after import explained
 from counterpoise.reports.protocol import Protocol, open_protocol
-from counterpoise.result import show_result
+from counterpoise.result import earlier_result, show_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
-from counterpoise.tracking.folder import RunFolder
+from counterpoise.tracking.folder import RunFolder, decisive
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,11 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
-    run_folder, fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
+    run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
         protocol = open_protocol(
-            protocol.config, {"config": config, "plan": asdict(plan), "data_fingerprint": fingerprint}
+            protocol.config, {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint}
         )
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
     facts = {"data": f"{dataset.name}: {counts}", "model": experiment["model"].target.__name__, "hardware": said}
@@ -101,7 +101,8 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             plan=plan,
             hardware=hardware,
             fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
-            fingerprint=fingerprint,
+            fingerprint=data_fingerprint,
+            settings=settings_fingerprint(config, data_fingerprint, plan),
             folder=run_folder,
             storage=storage,
             console=console,
@@ -114,22 +115,23 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     with signals.listening(), run_folder.held(), mirror:
         settled, taken, found = plan, None, None
         if plan.lr is None:
-            run_folder.check(config, {"data_fingerprint": fingerprint})  # refused before anything is measured
+            run_folder.check(config, {"data_fingerprint": data_fingerprint})  # refused before anything is measured
             taken = taken_up(run_folder)
             found = taken or find(job(), loss, cache)
             settled = found.settle(plan)
             console.print(f"{'learning rate':>14}  {found.describe()}")
-        metadata = _metadata(settled, fingerprint, dataset, invocation, said)
+        metadata = _metadata(settled, data_fingerprint, dataset, invocation, said)
         run_folder.check(config, metadata)
         restored = restore(mirror, run_folder, {"config": config, **metadata})
         if restored is not None:
             console.print(f"Restored update {restored} from the mirror.")
             run_folder.check(config, metadata)
-        if run_folder.result.exists():
+        settings = settings_fingerprint(config, data_fingerprint, settled)
+        result = earlier_result(run_folder.result, settings)
+        if result is not None:
             console.print("This run has finished already.")
-            result = dict(read_json(run_folder.result))
         else:
-            ready = replace(job(), plan=settled)
+            ready = replace(job(), plan=settled, settings=settings)
             trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
             run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
             if found is not None and found is not taken:
@@ -145,6 +147,11 @@ def load_data(experiment: Experiment) -> Dataset:
     """Records of all splits, checked, with the leakage policy applied."""
     source = experiment["data"]
     return apply_leakage_policy(source.build().load(), source.config.leakage)
+
+
+def settings_fingerprint(config: Mapping[str, Any], data_fingerprint: str, plan: Plan) -> str:
+    """Hash of all that decides a run's result, machine and versions aside."""
+    return fingerprint({"config": decisive(to_plain(config)), "data": data_fingerprint, "plan": asdict(plan)})
 
 
 def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:

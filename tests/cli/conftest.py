@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import interrupted_run
 import pytest
 from cli_command import Answer, call, write_table
 
@@ -13,6 +14,12 @@ from cli_command import Answer, call, write_table
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a space in its name that holds the table and collects what the runs leave."""
     return write_table(tmp_path_factory.mktemp("cli") / "a folder")
+
+
+@pytest.fixture(scope="session")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See ``interrupted_run``; to be copied, not changed."""
+    return interrupted_run.make(tmp_path_factory.mktemp("interrupted") / "base")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from cli_command import SMALL, Answer
 
 from counterpoise import lr_search
 from counterpoise.cli.exits import EXIT_OK, EXIT_USER
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import read_json, read_sealed, write_json, write_sealed
 from counterpoise.optim.lr_finder import Curve, LRRangeTestConfig
 
 AUTO = (*SMALL, "optimizer.lr=auto", "lr_range_test.updates=60", "train.batch_size=4", "train.accumulation=2")
@@ -131,7 +131,7 @@ def entry(folder: Path) -> Path:
 
 def age(folder: Path, hours: float) -> None:
     manifest = read_json(folder / "manifest.json")
-    write_json(folder / "manifest.json", {**manifest, "built_at": manifest["built_at"] - 3600 * hours})
+    write_sealed(folder / "manifest.json", {**manifest, "built_at": manifest["built_at"] - 3600 * hours})
 
 
 def damage(folder: Path) -> None:
@@ -140,7 +140,7 @@ def damage(folder: Path) -> None:
 
 def make_foreign(folder: Path) -> None:
     manifest = read_json(folder / "manifest.json")
-    write_json(folder / "manifest.json", {**manifest, "key": {**manifest["key"], "data": "another"}})
+    write_sealed(folder / "manifest.json", {**manifest, "key": {**manifest["key"], "data": "another"}})
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_a_report_that_is_gone_or_damaged_is_made_again_from_the_same_curve(
 ) -> None:
     assert train(*AUTO, "hydra.run.dir=r", folder=fresh).code == EXIT_OK
     report = fresh / "r" / "lr_finder.json"
-    before = read_json(report)
+    before = read_sealed(report)
     (fresh / "r" / "result.json").unlink()
     spoil(report)
     assert train("resume=r", folder=fresh).code == EXIT_OK
-    assert read_json(report) == {**before, "cached": True}
+    assert read_sealed(report) == {**before, "cached": True}
     assert len(measured) == 1
 
 
@@ -212,7 +212,7 @@ def test_auto_needs_something_to_fall_back_on(train: Train, fresh: Path) -> None
 
 def test_a_resumed_run_keeps_what_it_found(train: Train, fresh: Path, measured: list[Curve]) -> None:
     assert train(*AUTO, "hydra.run.dir=r", folder=fresh).code == EXIT_OK
-    report = read_json(fresh / "r" / "lr_finder.json")
+    report = read_sealed(fresh / "r" / "lr_finder.json")
     assert set(report) == {"suggestion", "method", "curve", "smoothed", "cached", "measured_at", "key"}
     assert report["curve"]["lrs"] == pytest.approx(np.geomspace(1e-7, 1, 60))
     assert report["key"]["model"]["class"] == "counterpoise.models.textcnn.TextCNN"

@@ -73,7 +73,7 @@ def read(folder: Path, name: str) -> Any:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in ("seconds", "samples")}
+        return {key: without_times(item) for key, item in value.items() if key not in ("seconds", "samples", "seal")}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 

@@ -33,7 +33,7 @@ def full(*_: Any, **__: Any) -> None:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        ignored = ("seconds", "samples", "mirror")
+        ignored = ("seconds", "samples", "mirror", "seal")
         return {key: without_times(item) for key, item in value.items() if key not in ignored}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
@@ -78,7 +78,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_one_message_and_the_run_goes_o
     assert not (fresh / "run" / "failure.json").exists()
 
 
-@pytest.mark.parametrize("name", ["write_predictions", "write_json"])
+@pytest.mark.parametrize("name", ["write_predictions", "write_sealed"])
 def test_results_wait_for_the_disk(
     name: str, train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

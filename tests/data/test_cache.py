@@ -15,10 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.data.cache import Cache, damage, dataset_fingerprint, fingerprint, records_fingerprint
+from counterpoise.data.cache import (
+    Cache,
+    damage,
+    dataset_fingerprint,
+    fingerprint,
+    read_manifest,
+    records_fingerprint,
+    write_manifest,
+)
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import read_json, write_sealed
 
 
 def build(folder: Path) -> None:
@@ -225,7 +233,7 @@ def test_another_keys_entry_and_one_of_unknown_age_are_built_again(
     cache = Cache(tmp_path / "cache")
     manifest = cache.entry("kind", {"a": 1}, build) / "manifest.json"
     whole = read_json(manifest)
-    write_json(manifest, {**whole, **change})
+    write_sealed(manifest, {**whole, **change})
     cache.entry("kind", {"a": 1}, build, hours=1)
     assert builds(tmp_path / "cache") == 2
     assert ("another key's" if "key" in change else "of unknown age") in caplog.text
@@ -249,3 +257,36 @@ def test_the_order_of_keys_does_not_matter(key: dict[str, object]) -> None:
     turned = dict(reversed(key.items()))
     assert fingerprint({"a": key}) == fingerprint({"a": turned})
     assert fingerprint({"a": key}) != fingerprint({"a": {**key, "new key": 1}})
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "dangling", "folder"])
+def test_whatever_lies_in_the_place_of_an_entry_is_replaced(kind: str, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    entry = cache.root / f"kind-{fingerprint({'a': 1})}"
+    cache.root.mkdir()
+    if kind == "file":
+        entry.write_text("x")
+    elif kind == "folder":
+        (entry / "deep").mkdir(parents=True)
+    else:
+        entry.symlink_to(entry.name if kind == "loop" else "nowhere")
+    assert damage(cache.entry("kind", {"a": 1}, build), exact=True) is None
+    assert not entry.is_symlink()
+
+
+def test_an_entry_that_its_reader_refuses_is_built_again_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def read(folder: Path) -> str:
+        text = (folder / "a.txt").read_text()
+        if text != "content":
+            raise KeyError(text)
+        return text
+
+    cache = Cache(tmp_path / "cache")
+    folder = cache.entry("kind", {"a": 1}, build)
+    (folder / "a.txt").write_text("other")
+    write_manifest(folder, read_manifest(folder))
+    assert cache.read("kind", {"a": 1}, build, read) == "content"
+    assert builds(tmp_path / "cache") == 2
+    assert "cannot be read ('other'); it is built again." in caplog.text
+    with pytest.raises(ZeroDivisionError):
+        cache.read("kind", {"a": 1}, build, lambda folder: 1 / 0)

@@ -15,7 +15,7 @@ import torch
 from engine_kit import Setup, assert_same_bits, final_state
 from torch import nn
 
-from counterpoise.data.cache import folder_checksums
+from counterpoise.data.cache import read_manifest, write_manifest
 from counterpoise.engine.checkpoints import FORMAT, CheckpointStore
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json, write_json
@@ -140,7 +140,7 @@ def test_both_damaged_is_the_users_to_decide(tmp_path: Path, file: str) -> None:
 
 def test_killed_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_with(tmp_path, 1.0, 2.0)
-    steps = ["save_model", "torch.save", "write_json", "folder_checksums"]
+    steps = ["save_model", "torch.save", "write_manifest", "_versions"]
     for step in steps:
         with monkeypatch.context() as patch:
             patch.setattr(f"counterpoise.engine.checkpoints.{step}", lambda *a, **k: (_ for _ in ()).throw(SystemExit))
@@ -196,8 +196,7 @@ def test_a_malicious_state_is_not_executed(tmp_path: Path) -> None:
             torch.save({"value": Malice(tmp_path / "owned")}, state)
         else:
             state.write_bytes(content)
-        manifest = read_json(tmp_path / "last" / "manifest.json")
-        write_json(tmp_path / "last" / "manifest.json", {**manifest, "checksums": folder_checksums(tmp_path / "last")})
+        write_manifest(tmp_path / "last", read_manifest(tmp_path / "last"))
         checkpoint = store.newest()
         assert checkpoint is not None
         with pytest.raises(UserError, match="could run code"):
@@ -215,7 +214,7 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
 def test_another_format_is_named(tmp_path: Path) -> None:
     store = store_with(tmp_path, 1.0)
     manifest = read_json(tmp_path / "last" / "manifest.json")
-    write_json(tmp_path / "last" / "manifest.json", {**manifest, "format": FORMAT + 1})
+    write_manifest(tmp_path / "last", {**manifest, "format": FORMAT + 1})
     with pytest.raises(UserError, match=f"format {FORMAT + 1}"):
         store.newest()
 
@@ -249,3 +248,83 @@ def test_tied_weights(tmp_path: Path) -> None:
     checkpoint.load_model(other)
     assert_same_bits(dict(model.state_dict()), dict(other.state_dict()))
     assert other["b"].weight is other["a"].weight
+
+
+IN_THE_WAY = {
+    "file": lambda path: path.write_text("x"),
+    "loop": lambda path: path.symlink_to(path.name),
+    "dangling": lambda path: path.symlink_to("nowhere"),
+    "empty": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+@pytest.mark.parametrize("name", ["last", "previous", "healthy", "first", "best", ".last.writing", ".best.retired"])
+def test_whatever_lies_in_the_place_of_a_folder_is_no_checkpoint_and_stops_no_save(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    store = store_with(tmp_path, 1.0, 2.0)
+    if (tmp_path / name).exists():
+        shutil.rmtree(tmp_path / name)
+    IN_THE_WAY[kind](tmp_path / name)
+    assert value_of(store) == (1.0 if name == "last" else 2.0)
+    for value in (3.0, 4.0):
+        store.save_last(linear(value), {"value": value, "tensor": torch.full((300,), value)}, {}, healthy=True)
+        assert value_of(CheckpointStore(tmp_path)) == value
+    store.save_best(linear(5.0), {})
+    assert store.best() is not None
+
+
+@pytest.mark.parametrize("position", [None, [], 3, {"update": -1}, {"update": "3"}, {"update": 2**63}, {"update": 0.5}])
+def test_a_position_that_is_none_is_damage(position: object, tmp_path: Path) -> None:
+    store = store_with(tmp_path, 1.0, 2.0)
+    write_manifest(tmp_path / "last", {**read_manifest(tmp_path / "last"), "position": position})
+    assert value_of(store) == 1.0
+
+
+def test_best_weights_and_whole_states_do_not_stand_in_for_each_other(tmp_path: Path) -> None:
+    store = store_with(tmp_path, 1.0, 2.0)
+    store.save_best(linear(2.0), {"update": 2})
+    (tmp_path / "best").rename(tmp_path / "b")
+    (tmp_path / "last").rename(tmp_path / "best")
+    (tmp_path / "b").rename(tmp_path / "last")
+    assert value_of(store) == 1.0
+    with pytest.raises(UserError, match=r"lists model\.safetensors, state\.pt rather than model\.safetensors"):
+        store.best()
+
+
+@pytest.mark.parametrize("format", [0, 3])
+def test_a_format_without_seals_is_named_too(format: int, tmp_path: Path) -> None:
+    store = store_with(tmp_path, 1.0)
+    write_json(tmp_path / "last" / "manifest.json", {**read_manifest(tmp_path / "last"), "format": format})
+    with pytest.raises(UserError, match=f"format {format}, but this version reads {FORMAT}"):
+        store.newest()
+
+
+def test_a_state_of_another_moment_than_its_manifests_is_refused(tmp_path: Path) -> None:
+    setup = Setup(folder=tmp_path)
+    setup.fit()
+    shutil.copy(tmp_path / "previous" / "state.pt", tmp_path / "last" / "state.pt")
+    write_manifest(tmp_path / "last", read_manifest(tmp_path / "last"))
+    with pytest.raises(UserError, match=r"last: holds no state that this run can go on from: ValueError: it is of"):
+        setup.trainer().state.resume()
+
+
+@pytest.mark.parametrize("state", [{}, {"position": 3}, [], None, 7, {"position": {"update": 0}, "history": []}])
+def test_a_state_of_another_shape_is_refused(state: object, tmp_path: Path) -> None:
+    setup = Setup(folder=tmp_path)
+    setup.fit()
+    torch.save(state, tmp_path / "last" / "state.pt")
+    write_manifest(tmp_path / "last", read_manifest(tmp_path / "last"))
+    with pytest.raises(UserError, match="holds no state that this run can go on from"):
+        setup.trainer().state.resume()
+
+
+# Without them the run cannot end; hours of training come before that.
+@pytest.mark.parametrize("harm", [lambda best: truncate(best / "model.safetensors"), shutil.rmtree])
+def test_best_weights_that_are_not_whole_are_found_out_before_training(tmp_path: Path, harm) -> None:
+    setup = Setup(folder=tmp_path)
+    replace(setup, epochs=1, schedule="constant").fit()
+    harm(tmp_path / "best")
+    with pytest.raises(UserError, match=r"best: .*(damaged|gone).* to start over\."):
+        replace(setup, schedule="constant").fit()

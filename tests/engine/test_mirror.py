@@ -23,7 +23,7 @@ from counterpoise.engine.remote import POINTER, DamagedError, Remote
 from counterpoise.engine.restore import newest_update, restore, restore_from
 from counterpoise.engine.trainer import Trainer
 from counterpoise.errors import UserError
-from counterpoise.jsonio import write_json
+from counterpoise.jsonio import sealed, write_json
 from counterpoise.tracking.folder import RunFolder
 
 
@@ -205,7 +205,7 @@ def test_what_is_damaged_is_refused_and_nothing_is_left(harm: str, name: str, tm
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "3", '{"format": 1}', '{"format": 1, "folder": "run", "update": 1, "files": {"a": {"at": "b"}}}'],
+    ["", "{", "[]", "3", '{"format": 2}', '{"format": 2, "folder": "run", "update": 1, "files": {"a": {"at": "b"}}}'],
 )
 def test_a_damaged_pointer_is_refused(content: str, tmp_path: Path) -> None:
     folder, place, _ = store_of(tmp_path)
@@ -220,7 +220,7 @@ def test_a_pointer_that_names_other_files_is_refused(name: str, tmp_path: Path) 
     pointer = json.loads((place / POINTER).read_text())
     entry = next(iter(pointer["files"].values()))
     entry["at"] = entry["at"].split("/")[0] + "/" + name
-    (place / POINTER).write_text(json.dumps({**pointer, "files": {name: entry}}))
+    (place / POINTER).write_text(json.dumps(sealed({**pointer, "files": {name: entry}}, POINTER)))
     with pytest.raises(DamagedError, match="which no run writes"):
         restore(mirror_of(folder, f"file://{tmp_path}/store"), RunFolder(folder), METADATA)
 
@@ -285,7 +285,7 @@ def test_what_could_not_be_seen_at_the_start_is_not_overwritten(
         entry = pointer["files"]["training_metadata.json"]
         entry["checksum"] = file_checksum(generation / "training_metadata.json")
         entry["size"] = (generation / "training_metadata.json").stat().st_size
-    (place / POINTER).write_text(json.dumps({**pointer, "update": 10_000}))
+    (place / POINTER).write_text(json.dumps(sealed({**pointer, "update": 10_000}, POINTER)))
     before = (place / POINTER).read_bytes()
     mirror = mirror_of(folder, f"file://{tmp_path}/store")
     real, calls = mirror.remote.pointer, iter(range(99))
@@ -340,6 +340,6 @@ def test_a_run_is_fetched_to_where_it_was_and_only_there(tmp_path: Path) -> None
         restore_from(url, tmp_path / "taken")
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["thesis.txt"]
     pointer = json.loads((place / POINTER).read_text())
-    (place / POINTER).write_text(json.dumps({**pointer, "folder": "/etc/cron.d"}))
+    (place / POINTER).write_text(json.dumps(sealed({**pointer, "folder": "/etc/cron.d"}, POINTER)))
     with pytest.raises(UserError, match="which is not how the URL ends"):
         restore_from(url)

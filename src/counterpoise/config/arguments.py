@@ -87,10 +87,16 @@ def _saved_overrides(folder: Path) -> list[str]:
     try:
         content = OmegaConf.load(saved)
     except Exception as error:  # YAML's own errors, wrong encodings, ...
-        raise fail(str(saved), f"cannot be read: {error}.", "Start the run again without resume.") from error
+        reason = " ".join(str(error).split())
+        raise fail(str(saved), f"cannot be read: {reason}.", "Start the run again without resume.") from error
     if not isinstance(content, ListConfig):
         raise fail(str(saved), "is not a list of overrides.", "Start the run again without resume.")
-    return [str(item) for item in content]
+    items = [str(item) for item in content]
+    # A run saves overrides of its own config alone: Hydra's, and options, decide what is imported and written where.
+    strange = [item for item in items if item.lstrip("+~").startswith(("hydra.", "hydra/", "hydra=", "-"))]
+    if strange:
+        raise fail(str(saved), f"holds {strange[0]!r}, which no run saves.", "Start the run again without resume.")
+    return items
 
 
 def _runs_near(folder: Path) -> str:

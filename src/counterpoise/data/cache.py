@@ -13,22 +13,25 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from filelock import FileLock
 
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
-from counterpoise.jsonio import dumps, read_json, write_json
+from counterpoise.jsonio import dumps, read_sealed, remove, write_sealed
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _CHUNK = 1 << 20
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, pa.ArrowException)
+"""What a reader raises over content that is not what it should be."""
+T = TypeVar("T")
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOLCK}
 """What a full, broken or unsuitable disk says, often without naming a file."""
 
@@ -104,26 +107,40 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for name in files if name != MANIFEST)
 
 
-def damage(folder: Path, *, exact: bool = False) -> str | None:
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Seal a folder: ``facts``, the checksum of every file in it, and one of the manifest itself."""
+    write_sealed(folder / MANIFEST, {**facts, "checksums": folder_checksums(folder)})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What :func:`write_manifest` wrote. Raises ``OSError``, or ``ValueError`` if it is damaged."""
+    return read_sealed(folder / MANIFEST)
+
+
+def damage(folder: Path, *, files: Collection[str] | None = None, exact: bool = False) -> str | None:
     """What is wrong with a folder that carries a manifest of checksums; ``None`` if nothing is.
 
     Args:
         folder: as written with its manifest.
+        files: what the manifest has to list, no more and no less; ``None`` for anything.
         exact: a file that the manifest does not list is damage too.
     """
     try:
-        manifest = read_json(folder / MANIFEST)
-        expected = manifest["checksums"]
+        expected = read_manifest(folder)["checksums"]
         if not isinstance(expected, Mapping) or not expected:
             return "its manifest lists no files"
+        if files is not None and set(expected) != set(files):
+            return f"its manifest lists {', '.join(sorted(expected))} rather than {', '.join(sorted(files))}"
         for name, checksum in expected.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
             if file_checksum(folder / name) != checksum:
                 return f"{name} does not match its checksum"
         for name in _files(folder) if exact else ():
             if name not in expected:
                 return f"{name} does not belong to it"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
+        return f"{MANIFEST}: {error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return None
 
 
@@ -140,7 +157,7 @@ def _flaw(folder: Path, key: Mapping[str, Any], hours: float | None) -> _Flaw | 
     damaged = damage(folder, exact=True)
     if damaged is not None:
         return _Flaw(f"damaged ({damaged})")
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_manifest(folder)
     if fingerprint({"key": manifest.get("key")}) != fingerprint({"key": key}):
         return _Flaw("another key's")
     if hours is None:
@@ -183,12 +200,12 @@ class Cache:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f"{name}.lock"):
-                if final.exists():
+                if os.path.lexists(final):  # whatever it is: a link that leads nowhere is in the way too
                     flaw = _flaw(final, key, hours)
                     if flaw is None:
                         return final
                     log.log(flaw.level, "The cache entry %s is %s; it is built again.", final, flaw.text)
-                    shutil.rmtree(final)
+                    remove(final)
                 self._build(final, key, build)
         except OSError as error:
             if not self._is_ours(error):
@@ -200,6 +217,37 @@ class Cache:
             ) from error
         return final
 
+    def read(
+        self,
+        kind: str,
+        key: Mapping[str, Any],
+        build: Callable[[Path], None],
+        read: Callable[[Path], T],
+        *,
+        hours: float | None = None,
+    ) -> T:
+        """What ``read`` makes of an entry; one that it cannot read, whatever its checksums say, is built again.
+
+        Args:
+            kind: as for :meth:`entry`, as are the others.
+            key: everything that the content depends on.
+            build: fills an empty folder.
+            read: takes the entry's folder, and raises for what should not be in it.
+            hours: how long an entry holds.
+
+        Raises:
+            UserError: as :meth:`entry`.
+        """
+        folder = self.entry(kind, key, build, hours=hours)
+        try:
+            return read(folder)
+        except _UNREADABLE as error:
+            problem = (str(error) or type(error).__name__).splitlines()[0]
+            log.warning("The cache entry %s cannot be read (%s); it is built again.", folder, problem)
+            with FileLock(self.root / f"{folder.name}.lock"):
+                remove(folder)
+        return read(self.entry(kind, key, build, hours=hours))
+
     def _is_ours(self, error: OSError) -> bool:
         """Whether it tells of the cache's folder, rather than of something that ``build`` reads elsewhere."""
         if error.filename is None:
@@ -209,12 +257,11 @@ class Cache:
 
     def _build(self, final: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> None:
         building = final.with_name(f".{final.name}.building")  # the lock is held, so one name is enough
-        shutil.rmtree(building, ignore_errors=True)
+        remove(building)
         building.mkdir()
         try:
             build(building)
-            manifest = {"key": key, "built_at": time.time(), "checksums": folder_checksums(building)}
-            write_json(building / MANIFEST, manifest)
+            write_manifest(building, {"key": key, "built_at": time.time()})
             building.rename(final)
         finally:
             shutil.rmtree(building, ignore_errors=True)

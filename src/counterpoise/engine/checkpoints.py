@@ -13,8 +13,8 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -26,13 +26,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from counterpoise.data.cache import MANIFEST, damage, folder_checksums
+from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import SEAL, read_json, remove
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever a checkpoint's layout changes."""
 MODEL, STATE = "model.safetensors", "state.pt"
 PACKAGES = "counterpoise", "torch"
@@ -48,14 +48,23 @@ class Checkpoint:
     manifest: Mapping[str, Any]
 
     def load_model(self, model: nn.Module) -> None:
-        """Put the weights into ``model``, every one of them."""
-        load_model(model, self.folder / MODEL, strict=True)
+        """Put the weights into ``model``, every one of them.
+
+        Raises:
+            UserError: if they are not this model's.
+        """
+        path = self.folder / MODEL
+        try:
+            load_model(model, path, strict=True)
+        except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            message = f"holds no weights of this model: {str(error).splitlines()[0]}"
+            raise fail(str(path), message, "Start a new run folder.") from error
 
     def load_state(self) -> dict[str, Any]:
         """Everything else; ``weights_only``, so that nothing in the file can run.
 
         Raises:
-            UserError: if there is more in it than numbers, text, containers and tensors.
+            UserError: if there is more in it than numbers, text, containers and tensors, or something else.
         """
         return _load_state(self.folder / STATE)
 
@@ -83,10 +92,10 @@ class CheckpointStore:
         """
         with self._written("last", model, state, position, healthy=healthy) as temporary:
             last, previous = self.folder / LAST, self.folder / PREVIOUS
-            if self._last_is_damaged:
-                _remove(last)  # ``previous`` is the only whole one: it stays
-            elif last.exists():
-                _remove(previous)
+            if self._last_is_damaged or not last.exists():
+                remove(last)  # ``previous`` is the only whole one: it stays
+            else:
+                remove(previous)
                 last.rename(previous)
             temporary.rename(last)
             self._last_is_damaged = False
@@ -100,10 +109,10 @@ class CheckpointStore:
             kept, linked = self.folder / name, self.folder / f".{name}.linking"
             if name == FIRST and kept.exists():
                 continue
-            _remove(linked)
+            remove(linked)
             shutil.copytree(checkpoint, linked, copy_function=_link)
             _sync_folder(linked)
-            _remove(kept)
+            remove(kept)
             linked.rename(kept)
         _sync_folder(self.folder)
 
@@ -113,11 +122,12 @@ class CheckpointStore:
             best = self.folder / BEST
             retired = self.folder / ".best.retired"
             if best.exists():  # else a save failed between its two renames, and the retired one is all there is
-                _remove(retired)
+                remove(retired)
                 best.rename(retired)
+            remove(best)  # a link that leads nowhere
             temporary.rename(best)
             _sync_folder(self.folder)
-            _remove(retired)
+            remove(retired)
 
     @contextmanager
     def _written(
@@ -131,7 +141,7 @@ class CheckpointStore:
     ) -> Iterator[Path]:
         """A whole checkpoint under a temporary name; removed if that, or what is done with it, fails."""
         temporary = self.folder / f".{name}.writing"
-        _remove(temporary)
+        remove(temporary)
         try:
             temporary.mkdir(parents=True)
             self._fill(temporary, model, state, position, healthy)
@@ -158,9 +168,8 @@ class CheckpointStore:
             "healthy": healthy,
             "identity": self.identity,
             "versions": _versions(),
-            "checksums": folder_checksums(temporary),
         }
-        write_json(temporary / MANIFEST, manifest)
+        write_manifest(temporary, manifest)
         for path in temporary.iterdir():
             _sync_file(path)
         _sync_folder(temporary)
@@ -178,7 +187,7 @@ class CheckpointStore:
             folder = self.folder / name
             if not folder.exists():
                 continue
-            problem = damage(folder)
+            problem = flaw(folder)
             if problem is None:
                 if problems:
                     log.warning("%s Falling back to the checkpoint before it, %s.", problems[0], folder)
@@ -197,7 +206,7 @@ class CheckpointStore:
         kept = self.folder / HEALTHY
         if not checkpoint.manifest.get("healthy"):
             return
-        if damage(kept) is not None or read_json(kept / MANIFEST)["position"] != checkpoint.manifest["position"]:
+        if flaw(kept) is not None or read_manifest(kept)["position"] != checkpoint.manifest["position"]:
             self._keep_healthy(checkpoint.folder)
 
     def healthy(self, *, first: bool = False) -> Checkpoint | None:
@@ -205,7 +214,7 @@ class CheckpointStore:
         folder = self.folder / (FIRST if first else HEALTHY)
         if not folder.exists():
             return None
-        problem = damage(folder)
+        problem = flaw(folder)
         if problem is None:
             return self._opened(folder)
         log.warning("%s: this checkpoint is damaged: %s. No rescue can go back to it.", folder, problem)
@@ -220,23 +229,55 @@ class CheckpointStore:
         # A save that was killed between its two renames left the older weights aside: they are whole.
         for folder in (self.folder / BEST, self.folder / ".best.retired"):
             if folder.exists():
-                problem = damage(folder)
+                problem = flaw(folder, files=(MODEL,))
                 if problem is not None:
-                    raise UserError(Problem(str(folder), f"this checkpoint is damaged: {problem}."))
+                    message = f"this checkpoint is damaged: {problem}."
+                    raise fail(str(folder), message, "Bring it back, or remove the run folder to start over.")
                 return self._opened(folder)
         return None
 
     def _opened(self, folder: Path) -> Checkpoint:
-        manifest = read_json(folder / MANIFEST)
+        manifest = read_manifest(folder)
         if manifest.get("format") != FORMAT:
-            message = f"this checkpoint has format {manifest.get('format')}, but this version reads {FORMAT}."
-            raise fail(str(folder), message, "Resume with the version that wrote it, or start a new run folder.")
+            raise _another_format(folder, manifest.get("format"))
         written = manifest.get("identity", {})
         for name, ours in self.identity.items():
             if written.get(name) != ours:
                 message = f"this checkpoint's {name} is {written.get(name)!r}, but this run's is {ours!r}."
                 raise fail(str(folder), message, "Resume with what it was trained on, or start a new run folder.")
         return Checkpoint(folder, manifest)
+
+
+def flaw(folder: Path, files: Sequence[str] = (MODEL, STATE)) -> str | None:
+    """What is wrong with a checkpoint; ``None`` if it is whole.
+
+    Args:
+        folder: of the checkpoint.
+        files: what belongs to it; best weights in the place of a whole state, or the reverse, are damage.
+
+    Raises:
+        UserError: if a version wrote it whose manifests had no checksum of their own.
+    """
+    problem = damage(folder, files=files)
+    if problem is not None:
+        with suppress(OSError, ValueError):
+            manifest = read_json(folder / MANIFEST)
+            if isinstance(manifest, Mapping) and SEAL not in manifest and manifest.get("format") in range(FORMAT):
+                raise _another_format(folder, manifest["format"])
+        return problem
+    position = read_manifest(folder).get("position")
+    if not isinstance(position, Mapping) or not all(_counts(value) for value in position.values()):
+        return f"its manifest has no position, but {position!r}"
+    return None
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _another_format(folder: Path, found: object) -> UserError:
+    message = f"this checkpoint has format {found}, but this version reads {FORMAT}."
+    return fail(str(folder), message, "Resume with the version that wrote it, or start a new run folder.")
 
 
 @cache
@@ -289,11 +330,11 @@ def _load_state(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         message = "holds more than numbers, text, containers and tensors; it is not loaded, because it could run code."
         raise fail(str(path), message) from error
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+    except OSError:
+        raise
+    except Exception as error:  # PyTorch's reader has no error of its own
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise fail(str(path), f"cannot be loaded: {reason}", "Start a new run folder.") from error
 
 
 def _link(source: str, target: str) -> None:

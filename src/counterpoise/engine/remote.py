@@ -14,7 +14,6 @@ a store does at once; then older folders are deleted. Nothing is believed before
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -28,12 +27,12 @@ from counterpoise.engine.checkpoints import BEST, FIRST, HEALTHY, LAST, MODEL, S
 from counterpoise.engine.snapshot import RUN_FILES, Entry, Snapshot
 from counterpoise.engine.store import Deadline, open_store
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.jsonio import dumps, to_plain
+from counterpoise.jsonio import SEAL, dumps, parse_json, sealed, to_plain, unsealed
 from counterpoise.tracking.folder import differences
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the layout changes."""
 POINTER, TRIAL = "mirror.json", ".trial"
 LARGEST_POINTER = 1 << 20
@@ -100,7 +99,9 @@ class Remote:
         except FileNotFoundError:
             return None
         try:
-            found = json.loads(content)
+            found = parse_json(content)
+            if SEAL in found or found["format"] == FORMAT:
+                found = unsealed(found, POINTER)
             if found["format"] != FORMAT:
                 message = f"{self.url} has format {found['format']!r}, but this version reads {FORMAT}."
                 raise fail(self.where, message, "Resume with the version that wrote it.")
@@ -138,7 +139,7 @@ class Remote:
                 if not self._has(entry):
                     raise OSError(f"{entry.at} arrived cut off")
         deadline.check()
-        self._replace_pointer(dumps({"format": FORMAT, **asdict(pointer)}).encode())
+        self._replace_pointer(dumps(sealed({"format": FORMAT, **asdict(pointer)}, POINTER)).encode())
         self._delete_but(pointer.generations)
         return sent
 
@@ -217,8 +218,8 @@ class Remote:
             if path.stat().st_size != entry.size or file_checksum(path) != entry.checksum:
                 raise self._damaged(f"{entry.at} does not match its checksum")
 
-    def read(self, pointer: Pointer, name: str) -> Any:
-        """A JSON file of the run, verified; raises as :meth:`fetch`."""
+    def read(self, pointer: Pointer, name: str) -> dict[str, Any]:
+        """A JSON object of the run, verified; raises as :meth:`fetch`."""
         entry = pointer.files.get(name)
         if entry is None:
             raise self._damaged(f"{POINTER} does not name {name}")
@@ -228,7 +229,10 @@ class Remote:
             raise self._damaged(f"{entry.at} is missing") from error
         if hashlib.blake2b(content, digest_size=16).hexdigest() != entry.checksum:
             raise self._damaged(f"{entry.at} does not match its checksum")
-        return json.loads(content)
+        try:
+            return dict(parse_json(content))
+        except (ValueError, TypeError) as error:
+            raise self._damaged(f"{entry.at} holds no JSON object") from error
 
     def foreign(self, pointer: Pointer, ours: Mapping[str, Any]) -> list[Problem]:
         """What tells the run in the store from ours.

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from counterpoise.data.cache import MANIFEST, damage
-from counterpoise.engine.checkpoints import LAST, PREVIOUS
+from counterpoise.data.cache import damage, read_manifest
+from counterpoise.engine.checkpoints import BEST, LAST, MODEL, PREVIOUS, flaw
 from counterpoise.engine.mirror import Mirror, MirrorConfig, NoMirror
 from counterpoise.engine.remote import DamagedError, Pointer, Remote
 from counterpoise.engine.snapshot import CHECKPOINT_FILES
 from counterpoise.errors import Problem, UserError, fail, near
-from counterpoise.jsonio import read_json
+from counterpoise.jsonio import remove
 from counterpoise.tracking.folder import LOCK, RunFolder
 
 log = logging.getLogger(__name__)
@@ -146,11 +146,17 @@ def _recorded(remote: Remote, pointer: Pointer) -> Path:
 
 
 def newest_update(run: RunFolder) -> int | None:
-    """The update of the newest whole checkpoint of a folder; ``None`` if there is none."""
+    """The update of the newest checkpoint of a folder that a run can end from; ``None`` if there is none.
+
+    Where the best epoch's weights are damaged there is none: the end of the run needs them.
+    """
+    best = run.checkpoints / BEST
+    if best.exists() and flaw(best, files=(MODEL,)) is not None:
+        return None
     for name in (LAST, PREVIOUS):
         folder = run.checkpoints / name
-        if folder.exists() and damage(folder) is None:
-            return int(read_json(folder / MANIFEST).get("position", {}).get("update", 0))
+        if folder.exists() and flaw(folder) is None:
+            return int(read_manifest(folder)["position"].get("update", 0))
     return None
 
 
@@ -188,7 +194,7 @@ def _put_into_place(pointer: Pointer, home: Path, run: RunFolder) -> None:
     run.checkpoints.mkdir(exist_ok=True)
     for name in CHECKPOINT_FILES:
         if (home / "checkpoints" / name).exists():
-            shutil.rmtree(run.checkpoints / name, ignore_errors=True)
+            remove(run.checkpoints / name)
             (home / "checkpoints" / name).rename(run.checkpoints / name)
 
 

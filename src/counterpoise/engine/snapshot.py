@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise.data.cache import MANIFEST
+from counterpoise.data.cache import MANIFEST, read_manifest
 from counterpoise.engine.checkpoints import BEST, FIRST, HEALTHY, LAST, MODEL, STATE
-from counterpoise.jsonio import read_json
 
 _WHOLE = (MODEL, STATE, MANIFEST)
 CHECKPOINT_FILES = {FIRST: _WHOLE, HEALTHY: _WHOLE, BEST: (MODEL, MANIFEST), LAST: _WHOLE}
@@ -84,11 +83,11 @@ class Snapshot:
     def _checksum(self, name: str) -> str:
         path = self.home / name
         if path.name in (MODEL, STATE):  # the manifest knows it
-            return str(read_json(path.with_name(MANIFEST))["checksums"][path.name])
+            return str(read_manifest(path.parent)["checksums"][path.name])
         return hashlib.blake2b(self.content(name), digest_size=16).hexdigest()
 
     def _update_of(self, kind: str) -> int:
-        manifest = read_json(self.home / "checkpoints" / kind / MANIFEST)
+        manifest = read_manifest(self.home / "checkpoints" / kind)
         return int(manifest.get("position", {}).get("update", 0))
 
 

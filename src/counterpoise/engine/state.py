@@ -12,14 +12,14 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.checkpoints import BEST, Checkpoint, CheckpointStore
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.engine.precision import exact_dtype, switch_precision
 from counterpoise.engine.progress import History, Position, Tally, plain
 from counterpoise.engine.rng import random_state, set_random_state
 from counterpoise.engine.update import Updater
-from counterpoise.errors import StorageError
+from counterpoise.errors import StorageError, fail
 from counterpoise.events import Judge, Rescue
 from counterpoise.optim.schedules import Schedule
 
@@ -134,14 +134,39 @@ class RunState:
         }
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint, where there is one."""
+        """Continue from the newest checkpoint, where there is one.
+
+        Raises:
+            UserError: if none is whole, or the best epoch's weights are not: then the run could not end.
+        """
         checkpoint = self.checkpoints.newest() if self.checkpoints is not None else None
-        if checkpoint is not None:
-            self.load(checkpoint)
+        if self.checkpoints is None or checkpoint is None:
+            return
+        self.load(checkpoint)
+        if self.history.best_epoch is not None and self.checkpoints.best() is None:
+            message = f"the weights of the best epoch, {self.history.best_epoch + 1}, are gone."
+            where = str(checkpoint.folder.with_name(BEST))
+            raise fail(where, message, "Bring them back, or remove the run folder to start over.")
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Continue from ``checkpoint``: weights, optimizer, schedule, scaler, judges, randomness and position."""
+        """Continue from ``checkpoint``: weights, optimizer, schedule, scaler, judges, randomness and position.
+
+        Raises:
+            UserError: if it holds something else.
+        """
+        try:
+            self._load(checkpoint)
+        except torch.OutOfMemoryError:
+            raise
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            message = f"holds no state that this run can go on from: {type(error).__name__}: {reason}."
+            raise fail(str(checkpoint.folder), message, "Start a new run folder.") from error
+
+    def _load(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.load_state()
+        if state["position"] != checkpoint.manifest["position"]:
+            raise ValueError(f"it is of {state['position']}, its manifest of {checkpoint.manifest['position']}")
         checkpoint.load_model(self.module)
         self.position = Position(**state["position"])
         self.history = History.from_state(state["history"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import shutil
 import traceback
@@ -168,6 +170,7 @@ class RunFolder:
         try:
             for folder in (self.path, self.checkpoints):
                 _try_out(folder)
+            self._refuse_folders()
             for name, source in (artefacts or {}).items():
                 write_atomically(self.path / name, partial(_write, source.read_bytes()))
             if not self.metadata.exists():
@@ -182,6 +185,13 @@ class RunFolder:
                 "Free some space, change its permissions, or name another one.",
             ) from error
 
+    def _refuse_folders(self) -> None:
+        """A folder in the place of a file that is only written hours later is found out now. Raises ``OSError``."""
+        later = self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report
+        for path in (*later, *(self.predictions(split) for split in ("valid", "test"))):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
     def _take_back(self, before: Collection[Path]) -> None:
         for path in sorted(set(self.path.rglob("*")) - set(before), reverse=True):
             with suppress(OSError):
@@ -192,13 +202,17 @@ class RunFolder:
 
         Args:
             config: the resolved config.
-            facts: those of ``plan`` and ``data_fingerprint`` that are given must be the same; another ``machine`` is
-                warned about.
+            facts: those of ``plan``, ``data_fingerprint`` and ``classes`` that are given must be the same; another
+                ``machine`` is warned about.
 
         Raises:
-            UserError: if the folder holds a run with another config, plan or data; it names each difference.
+            UserError: if the folder holds a run with another config, plan or data, naming each difference, or one that
+                nobody knows.
         """
         if not self.metadata.exists():
+            if self.result.exists() or any((self.checkpoints / name).exists() for name in ("last", "previous")):
+                message = "is missing, so nobody can tell whose checkpoints and results those beside it are."
+                raise fail(str(self.metadata), message, "Bring it back, or remove the run folder to start over.")
             return
         try:
             before = dict(read_json(self.metadata))
@@ -208,7 +222,7 @@ class RunFolder:
             ) from error
         now = to_plain({"format": FORMAT, **facts})
         problems = differences(before.get("config"), to_plain(config))
-        for name in ("format", "plan", "data_fingerprint"):
+        for name in ("format", "plan", "data_fingerprint", "classes"):
             problems += differences(before.get(name), now[name], name) if name in now else []
         changed = differences(before.get("machine"), now["machine"], "machine") if "machine" in now else []
         if changed and not self.result.exists():
@@ -224,6 +238,16 @@ class RunFolder:
                 "Give those values back, or use another folder (hydra.run.dir=..., for multiruns hydra.sweep.dir=...).",
             )
             raise UserError([*problems, remedy])
+
+
+def decisive(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """A config without the keys that are ``FREE``."""
+    kept = {}
+    for key, value in config.items():
+        name = f"{where}.{key}" if where else str(key)
+        if not name.startswith(FREE):
+            kept[str(key)] = decisive(value, name) if isinstance(value, Mapping) else value
+    return kept
 
 
 def differences(before: object, now: object, where: str = "") -> list[Problem]:

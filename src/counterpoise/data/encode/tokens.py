@@ -91,14 +91,20 @@ class Tokens(Encoding):
         if self.config.pretrained is not None:
             # The name alone does not say what it stands for: a local folder's content may change.
             key["tokenizer"] = _checksum_text(_pretrained(self.config.pretrained).to_str())
-        folder = cache.entry("tokens", key, partial(self._build, dataset))
-        properties = read_json(folder / PROPERTIES)
-        splits = {
-            name: TokenSplit(_read_column(folder / f"{name}.arrow"), split.labels, split.rows, properties["pad_id"])
-            for name, split in dataset.splits().items()
-        }
+        return cache.read("tokens", key, partial(self._build, dataset), partial(self._read, dataset))
+
+    def _read(self, dataset: Dataset, folder: Path) -> Encoded:
+        """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
+        properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
+        _check_tokenizer(folder / TOKENIZER, properties)
+        splits = {}
+        for name, split in dataset.splits().items():
+            ids = _read_column(folder / f"{name}.arrow", properties["vocab_size"], properties["max_length"])
+            if len(ids) != len(split):
+                raise ValueError(f"{name}.arrow holds {len(ids)} samples, not {len(split)}")
+            splits[name] = TokenSplit(ids, split.labels, split.rows, properties["pad_id"])
         artefacts = {name: folder / name for name in (TOKENIZER, PROPERTIES)}
-        return Encoded(splits, properties, artefacts, {"tokens": read_json(folder / NOTES)})
+        return Encoded(splits, properties, artefacts, {"tokens": notes})
 
     def _build(self, dataset: Dataset, folder: Path) -> None:
         name = self.config.pretrained
@@ -229,8 +235,23 @@ def _write_column(path: Path, ids: Ragged) -> None:
         writer.write_table(table)
 
 
-def _read_column(path: Path) -> Ragged:
+def _check_tokenizer(path: Path, properties: Mapping[str, Any]) -> None:
+    try:
+        tokenizer = load_tokenizer(path)
+    except Exception as error:  # the library has no error of its own
+        raise ValueError(f"{path.name}: {_first_line(error)}") from error
+    if (tokenizer.get_vocab_size(), pad_id(tokenizer)) != (properties["vocab_size"], properties["pad_id"]):
+        raise ValueError(f"{path.name} does not belong to {PROPERTIES}")
+
+
+def _read_column(path: Path, vocab_size: int, max_length: int) -> Ragged:
+    """Token ids, memory-mapped. Raises ``ValueError`` if offsets, lengths or ids are out of bounds."""
     with pa.memory_map(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
+    table.validate(full=True)  # offsets that lead outside would be read as they are
     column = table["ids"]
-    return Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])
+    ids = Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])
+    lowest, highest = (int(ids.values.min()), int(ids.values.max())) if len(ids.values) else (0, 0)
+    if lowest < 0 or highest >= vocab_size or ids.lengths.max(initial=0) > max_length:
+        raise ValueError(f"{path.name} holds other tokens than its tokenizer's")
+    return ids
