@@ -43,6 +43,8 @@ class Attempt:
     """Of its exit, when it has ended."""
     said = ""
     """The end of what it printed."""
+    killed = False
+    """Whether :meth:`kill` found it alive."""
     fault = ""
     """That there was a traceback in it, or that it hangs."""
 
@@ -60,11 +62,6 @@ class Attempt:
 
     def __str__(self) -> str:
         return f"exit code {self.code}, {self.fault or 'no traceback'}:\n{self.said}"
-
-    @property
-    def killed(self) -> bool:
-        """Whether SIGKILL found it alive."""
-        return self.ended and self.code == -signal.SIGKILL
 
     def wait(self, moment: Callable[[], bool], pause: float = 0.001) -> None:
         """Return at a moment, or when the process has ended."""
@@ -85,6 +82,7 @@ class Attempt:
         if not self._has_ended():
             os.killpg(self._process, signal.SIGKILL)
             self._judge(os.waitpid(self._process, 0)[1])
+            self.killed = self.code == -signal.SIGKILL
 
     def _has_ended(self) -> bool:
         if not self.ended:
@@ -108,7 +106,7 @@ def _become(command: list[str], home: Path, log: Path, fresh: bool) -> None:
     try:
         with suppress(OSError):
             os.setpgid(0, 0)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.chdir(home)

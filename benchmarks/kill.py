@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -228,7 +228,9 @@ def kill_and_resume(run: Path, waiting: list[Kill], whole: Whole, outcome: Outco
             attempt.kill()
         if attempt.fault or (not attempt.killed and attempt.code != whole.code):
             outcome.failures.append(f"{run.name}, kill {outcome.kills + 1} ({kill}), attempt {number + 1}: {attempt}")
-        if not attempt.killed:
+        if kill is not None and not attempt.killed:
+            waiting[0] = replace(kill, share=kill.share / 2)  # it came too late: this run was faster than the whole one
+        if outcome.failures or not attempt.killed:
             return
         left = unfinished(run) - before
         in_checkpoint = any(path.startswith("checkpoints") for path, _ in left)
@@ -252,7 +254,10 @@ def _await(attempt: Attempt, kill: Kill, whole: Whole, pace: float) -> None:
         return
     attempt.sleep(kill.share * pace)
     if kill.moment == "writing":
-        attempt.wait((attempt.run / "checkpoints" / kill.target).exists, pause=0.0002)
+        writing = attempt.run / "checkpoints" / kill.target
+        written = writing.with_name(kill.target.split(".")[1])
+        old = mark(written)  # a short write may come and go between two looks
+        attempt.wait(lambda: writing.exists() or mark(written) != old, pause=0.0002)
         attempt.sleep(kill.late)
 
 
