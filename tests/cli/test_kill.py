@@ -117,3 +117,17 @@ def test_the_same_command_twice_gives_the_same_bits(whole: Path, tmp_path: Path)
     assert lines(again) == lines(whole)
     for name in ("checkpoints/best/model.safetensors", "predictions_test.parquet"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+
+# The long version is a hundred kills over nine kinds of run: docs/runs.md.
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
+def test_random_kills_of_a_run_that_collapses(tmp_path: Path) -> None:
+    options = ["--kills", "4", "--seed", "1", "--only", "transformer-stopped", "--folder", str(tmp_path / "runs")]
+    command = [sys.executable, str(ROOT / "benchmarks" / "kill.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    row, last = done.stdout.splitlines()[-2:]
+    assert row.startswith("transformer-stopped")
+    assert row.endswith("yes")
+    assert last.startswith("4 kills, ")
+    assert "; 0 failures; " in last

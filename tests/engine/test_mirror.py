@@ -66,6 +66,22 @@ def test_a_run_whose_folder_is_gone_ends_with_the_same_bits(
     assert not (folder / ".restoring").exists()
 
 
+# A kill between the last save and its upload: nothing is saved any more that could take the store further.
+def test_what_a_kill_kept_from_being_sent_is_sent_when_the_run_resumes(tmp_path: Path) -> None:
+    folder, url = tmp_path / "run", f"file://{tmp_path}/store"
+    mirror = mirror_of(folder, url)
+    with pytest.raises(KeyboardInterrupt):
+        fit(folder, mirror, Sender(mirror), Recorder(3))
+    fit(folder, NoMirror())  # saved, never sent
+    again = mirror_of(folder, url)
+    fit(folder, again)
+    pointer = again.remote.pointer()
+    assert pointer is not None
+    assert pointer.update == UPDATES
+    assert is_whole(again.remote, tmp_path / "seen")
+    assert not (folder / "checkpoints" / ".mirror").exists()
+
+
 def test_only_epochs_are_sent_if_that_is_asked_for(tmp_path: Path) -> None:
     mirror = mirror_of(tmp_path / "run", every="epoch")
     fit(tmp_path / "run", mirror, Sender(mirror))

@@ -124,6 +124,20 @@ def test_a_folder_is_locked_against_another_process_until_it_dies(tmp_path: Path
     lock.release()
 
 
+# As SIGKILL leaves them: in the middle of the metadata, of ``.hydra``, of the trial of the disk, of a checkpoint.
+def test_what_a_killed_process_left_half_written_is_removed(folder: RunFolder) -> None:
+    names = (".training_metadata.json.0a1b2c3d", ".hydra/.config.yaml.0a1b2c3d", "checkpoints/..trial.0a1b2c3d")
+    for name in (*names, "checkpoints/.last.writing/model.safetensors"):
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / name).write_bytes(b"half")
+    kept = folder.checkpoints / ".best.retired" / "model.safetensors"
+    kept.parent.mkdir()
+    kept.write_bytes(b"whole")
+    with folder.held():
+        there = {path.name for path in folder.path.rglob("*") if path.is_file()}
+    assert there == {".lock", "training_metadata.json", "config.yaml", "overrides.yaml", kept.name}
+
+
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):

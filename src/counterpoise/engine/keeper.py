@@ -29,7 +29,8 @@ class Keeper:
     Args:
         store: where to.
         storage: told of a disk that fails; waits for it at the end of training.
-        on_saved: called with the position after each ``last`` that was written while nothing else waits.
+        on_saved: called with the position of each ``last`` that was written while nothing else waits, and of the one
+            that a run resumes from.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Keeper:
         checkpoint = self.store.newest()
         if checkpoint is not None:
             self.storage.whole = _whole(checkpoint.folder.name, checkpoint.manifest["position"])
+            if self.on_saved is not None and checkpoint.folder.name == LAST:
+                self.on_saved(checkpoint.manifest["position"])  # a kill may have come between the save and this
         return checkpoint
 
     def healthy(self, *, first: bool = False) -> Checkpoint | None:

@@ -124,7 +124,7 @@ class RunFolder:
 
     def _tidy(self) -> None:
         """Remove temporary files that a process left when it was killed, or when the disk failed."""
-        for path in [*self.path.glob(".*"), *self.checkpoints.glob(".*.writing")]:
+        for path in [path for folder in ("", ".hydra", "checkpoints") for path in (self.path / folder).glob(".*")]:
             if path.is_dir() and path.suffix == ".writing":
                 shutil.rmtree(path, ignore_errors=True)
             elif path.is_file() and _TEMPORARY.fullmatch(path.name):
