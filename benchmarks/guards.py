@@ -62,7 +62,7 @@ class Blind(Watch):
     def batch(self, logits: Tensor, labels: Tensor) -> None:
         """Nothing."""
 
-    def update(self, loss: Tensor, norm: Tensor, *, scaled: bool) -> None:
+    def update(self, total: Tensor, weight: Tensor, norm: Tensor, *, scaled: bool) -> None:
         """Nothing."""
 
 
@@ -130,13 +130,14 @@ def measure(name: str, updates: int) -> tuple[float, float, float]:
 def time_alone(guards: Guards, trainer: Trainer, updates: int) -> float:
     """Seconds per update of what guards add: counting at every one, reading and judging at every tenth."""
     watch, logits = trainer.updater.watch, torch.randn(BATCH, 2)
-    labels, loss, norm = torch.randint(0, 2, (BATCH,)), torch.tensor(0.7, dtype=torch.float64), torch.tensor(1.0)
+    labels, norm = torch.randint(0, 2, (BATCH,)), torch.tensor(1.0)
+    loss, weight = torch.tensor(22.4), torch.tensor(float(BATCH))
     figures: Any = torch.tensor([22.4, 32.0, 1.0])
     begin = time.perf_counter()
     for number in range(1, updates + 1):
         watch.begin()
         watch.batch(logits, labels)
-        watch.update(loss, norm, scaled=False)
+        watch.update(loss, weight, norm, scaled=False)
         if number % LOG_EVERY == 0:
             guards.look(trainer, number, figures)
     return (time.perf_counter() - begin) / updates

@@ -40,7 +40,8 @@ SIGNS = ("leak", "stale", "raw", "spill")
 SETTING = (
     *("data=table", "data.path=texts.csv", "hardware=cpu", "hardware.precision=fp32", "encoding.vocab_size=300"),
     *("encoding.max_length=48", "train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0"),
-    *("early_stopping.enabled=false", "guard=warn"),
+    *("early_stopping.enabled=false", "guard=warn", "guard.collapse.first_update=0"),
+    *("guard.collapse.sure_support=1", "guard.collapse.window_support=1", "guard.collapse.explosion=1.5"),
 )
 TEXTCNN = ("model=textcnn", "model.embedding_size=16", "model.filters=8")
 BILSTM = ("model=bilstm", "model.embedding_size=16", "model.hidden_size=16")
@@ -54,7 +55,7 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     "bilstm": (*BILSTM, *ALWAYS, "scheduler=plateau", "scheduler.patience=0", "balance=sampler"),
     "textcnn-rescued": (*TEXTCNN, *RESCUE, *ALWAYS),
     "transformer-rescued": (*TRANSFORMER, *RESCUE, *SOMETIMES, "train.accumulation=2", "scheduler=cosine_warmup"),
-    "transformer-stopped": (*UNWEIGHTED, *ALWAYS, "guard=stop"),
+    "transformer-stopped": (*UNWEIGHTED, *ALWAYS, "guard=stop", "guard.collapse.first_epoch=2"),
     "bilstm-bf16": (
         *(*BILSTM, *SOMETIMES, "scheduler=step", "scheduler.every=1", "hardware.precision=bf16"),
         *("hardware.workers=2", "early_stopping.enabled=true", "early_stopping.patience=1"),

@@ -24,6 +24,7 @@ from counterpoise.job import Job
 from counterpoise.jsonio import to_plain
 from counterpoise.lr_search import curve_key, weights_fingerprint
 from counterpoise.plan import make_plan, read_profiles, settle_hardware
+from counterpoise.reports.protocol import Protocol
 from counterpoise.run import build_loss, load_data
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
@@ -62,6 +63,7 @@ def key(folder: Path, *overrides: str) -> dict[str, Any]:
         signals=SignalGuard(),
         storage=Storage(folder),
         mirror=NoMirror(),
+        protocol=Protocol(experiment.sections["protocol"]),
     )
     torch.manual_seed(0)
     return curve_key(job, build_loss(experiment, dataset), experiment["model"].build(job.context()))

@@ -108,6 +108,8 @@ class UpdateEvent:
     """Updates that the gradient scaler skipped so far."""
     non_finite: int = 0
     """Updates left out so far because loss or gradient was NaN or infinite."""
+    mean_loss: float = float("nan")
+    """Training loss over all updates since the last logged one, this one included; those that were left out aside."""
     non_finite_in_a_row: int = 0
     """The longest row of them since the last logged update, this one included."""
     largest_grad_norm: float = float("nan")
@@ -120,6 +122,8 @@ class UpdateEvent:
     """Updates since the last logged one whose samples were all of one class."""
     component_grad_norms: Mapping[str, float] = field(default_factory=dict)
     """Gradient norm of this update per model component, before clipping."""
+    half_precision: bool = False
+    """Whether it was computed in bf16 or fp16."""
 
     @property
     def samples_per_second(self) -> float:

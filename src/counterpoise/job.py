@@ -18,7 +18,7 @@ from counterpoise.data.encode.base import Encoded
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
-from counterpoise.engine.evaluation import SplitBatches, predict
+from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
@@ -96,6 +96,8 @@ class Job:
         started = time.monotonic()
         with self.signals.deferring():
             history = self._fit(trainer)
+        if history.verdict.decision < Decision.ABORT:
+            self.signals.obey()  # resuming a run that was aborted would only abort it again
         measured = self._measure(trainer, history)
         self.mirror.finish()
         result = make_result(
@@ -238,7 +240,7 @@ class Job:
         for name in ("valid", "test"):
             if name in self.encoded.splits:
                 batches = SplitBatches(self.encoded.splits[name], self.plan.evaluation_batch)
-                found = predict(trainer.model, batches, trainer.loss, trainer.fabric.device)
+                found = trainer.evaluate(batches)
                 path = self.folder.predictions(name)
                 write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
                 self.storage.insist(path.name, path, write)

@@ -68,6 +68,12 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         TrainingAbortedError: if a judge ended the run as failed; a FailedProtocolError if it has a protocol.
         StorageError: if the disk failed, and did not come back.
     """
+    signals = SignalGuard()
+    with signals.listening():
+        return _run(config, folder, invocation, signals)
+
+
+def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signals: SignalGuard) -> dict[str, Any]:
     console = make_console()
     experiment = check(config)
     mirror = open_mirror(experiment.sections["mirror"], folder)
@@ -90,7 +96,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         return {"status": "dry_run", "plan": asdict(plan)}
 
     cache = Cache(Path(experiment.plain.paths.cache).expanduser())
-    signals, storage = SignalGuard(), Storage(folder, experiment.plain.train.storage_wait)
+    storage = Storage(folder, experiment.plain.train.storage_wait)
 
     @functools.cache  # the data are encoded once, and not for a run that has finished
     def job() -> Job:
@@ -112,7 +118,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
             protocol=protocol,
         )
 
-    with signals.listening(), run_folder.held(), mirror:
+    with run_folder.held(), mirror:
         settled, taken, found = plan, None, None
         if plan.lr is None:
             run_folder.check(config, {"data_fingerprint": data_fingerprint})  # refused before anything is measured

@@ -33,7 +33,7 @@ LONGER = ("train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0", "
 def plain(path: Path) -> Any:
     def without(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: without(item) for key, item in value.items() if key not in ("seconds", "samples")}
+            return {key: without(item) for key, item in value.items() if key not in ("seconds", "samples", "seal")}
         return [without(item) for item in value] if isinstance(value, list) else value
 
     if path.suffix == ".jsonl":

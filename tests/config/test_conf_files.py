@@ -225,6 +225,8 @@ def test_every_override_of_a_guard_composes(model: str, balance: str) -> None:
         largest_grad_norm=1.0,
         components={},
         one_label=0.0,
+        one_label_by_chance=0.1,
+        half_precision=False,
         majority_share=0.5,
         broken=False,
     )
@@ -232,7 +234,7 @@ def test_every_override_of_a_guard_composes(model: str, balance: str) -> None:
         (calm, run),
         (replace(calm, one_label=1.0), run),
         (replace(calm, one_label=1.0), replace(run, bucket=False)),
-        (replace(calm, broken=True), run),
+        (replace(calm, broken=True, half_precision=True), run),
         (replace(calm, lr=1e-9), run),
         (replace(calm, loss=0.6, lr=1e-7, peak_lr=1e-7), run),
         (replace(calm, majority_share=0.9), run),

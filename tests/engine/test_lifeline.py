@@ -253,3 +253,37 @@ def test_a_damaged_healthy_checkpoint_is_not_used(tmp_path: Path, caplog: pytest
     assert [rescue.to_update for rescue in listener.rescues] == [0]
     assert "damaged" in caplog.text
     assert trainer.history.verdict.decision == Decision.CONTINUE
+
+
+class Sentence(BaseJudge):
+    """Throws an epoch away that would have been the best."""
+
+    name = "sentence"
+
+    def __init__(self, decision: Decision, at: int) -> None:
+        self.decision, self.at = decision, at
+        self.given = False
+
+    def after_epoch(self, event: EpochEvent) -> Verdict:
+        if event.epoch != self.at or self.given:
+            return CONTINUE
+        self.given = True
+        return Verdict(self.decision, self.name, "given")
+
+
+# Its weights are never written: a history that speaks of them could not be measured.
+@pytest.mark.parametrize("decision", [Decision.ABORT, Decision.ROLL_BACK])
+def test_an_epoch_that_is_thrown_away_is_not_the_best(decision: Decision, tmp_path: Path) -> None:
+    setup = Setup(folder=tmp_path, epochs=3, lr=0.01, judges=[Sentence(decision, 1)], rescue=RescueConfig())
+    trainer = setup.trainer()
+    trainer.objective.better = lambda score, best, margin=0.0: True  # type: ignore[method-assign]
+    trainer.fit(setup.loader(), ToySplit(15, 1))
+    best = CheckpointStore(tmp_path).best()
+    assert best is not None
+    assert trainer.history.best_epoch == (0 if decision == Decision.ABORT else 2)
+    assert best.manifest["position"]["epoch"] == trainer.history.best_epoch + 1
+
+
+def test_two_judges_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"name.*'sentence', 'sentence'"):
+        Setup(judges=[Sentence(Decision.STOP, 1), Sentence(Decision.STOP, 2)]).trainer()

@@ -11,6 +11,7 @@ from engine_kit import Recorder, Setup, ToyModel, ToySplit, assert_same_bits, fi
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.loaders import ForeignLoader, split_batch
 from counterpoise.engine.trainer import Trainer
 from counterpoise.errors import OutOfMemoryError
@@ -98,6 +99,9 @@ def test_evaluation_is_halved_too(caplog: pytest.LogCaptureFixture) -> None:
     for one, other in zip(trainer.history.epochs, plain.history.epochs, strict=True):
         assert one["valid"]["loss"] == pytest.approx(other["valid"]["loss"], rel=1e-6)
     assert "going on with 8" in caplog.text
+    hungry.failures.clear()
+    trainer.evaluate(SplitBatches(ToySplit(15, 1), 64))  # the last measurement too
+    assert hungry.failures == []
 
 
 def test_a_users_own_loader_is_split() -> None:

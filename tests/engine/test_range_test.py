@@ -88,15 +88,15 @@ def test_what_comes_after_has_the_same_bits_as_without_it() -> None:
 
 def test_an_update_that_raises_leaves_everything_too(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Setup().trainer()
-    run, calls = trainer.updater.run, []
+    gradients, calls = trainer.updater.gradients, []
 
     def fail_later(*args: Any, **named: Any) -> Any:
         calls.append(1)
         if len(calls) == 7:
             raise RuntimeError("out of memory")
-        return run(*args, **named)
+        return gradients(*args, **named)
 
-    monkeypatch.setattr(trainer.updater, "run", fail_later)
+    monkeypatch.setattr(trainer.updater, "gradients", fail_later)
     before = complete_state(trainer)
     with pytest.raises(RuntimeError, match="out of memory"):
         range_test(trainer, Setup().loader(), CONFIG)

@@ -31,6 +31,7 @@ def test_readings_equal_plain_counting(steps: list[Any], scaled: bool, cut: int)
     watch = Watch()
     pairs: list[tuple[int, int]] = []
     single, row, longest, total, norms = 0, 0, 0, 0, [-1.0]
+    losses: list[float] = []
     for number, (samples, loss, norm, read) in enumerate(steps):
         if number == cut:  # resumed in between
             state, watch = watch.state_dict(), Watch()
@@ -41,7 +42,8 @@ def test_readings_equal_plain_counting(steps: list[Any], scaled: bool, cut: int)
         for part in (slice(0, half), slice(half, None)):
             if len(labels[part]):
                 watch.batch(torch.nn.functional.one_hot(predicted[part], 3).float(), labels[part])
-        watch.update(torch.tensor(loss), torch.tensor(norm), scaled=scaled)
+        watch.update(torch.tensor(loss * 2), torch.tensor(2.0), torch.tensor(norm), scaled=scaled)
+        losses += [] if not math.isfinite(loss) or not (scaled or math.isfinite(norm)) else [loss]
         pairs += samples
         single += len(set(labels.tolist())) == 1
         broken = not math.isfinite(loss) or (not scaled and not math.isfinite(norm))
@@ -56,7 +58,8 @@ def test_readings_equal_plain_counting(steps: list[Any], scaled: bool, cut: int)
             assert (reading.one_label, reading.non_finite, reading.non_finite_in_a_row) == (single, total, longest)
             expected = max(norms)
             assert reading.largest_grad_norm == expected or (expected < 0 and math.isnan(reading.largest_grad_norm))
-            pairs, single, longest, norms = [], 0, row, [-1.0]
+            assert reading.mean_loss == (sum(losses) / len(losses) if losses else pytest.approx(math.nan, nan_ok=True))
+            pairs, single, longest, norms, losses = [], 0, row, [-1.0], []
 
 
 # An update that is begun anew, for want of memory, leaves nothing of the first attempt.
@@ -65,7 +68,7 @@ def test_a_group_that_begins_anew_counts_once() -> None:
     for _ in range(2):
         watch.begin()
         watch.batch(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
-    watch.update(torch.tensor(1.0), torch.tensor(1.0), scaled=False)
+    watch.update(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(1.0), scaled=False)
     reading = watch.read()
     assert (reading.predicted, reading.actual) == ((1, 0), (0, 1))
 
@@ -82,3 +85,12 @@ def test_events_hold_every_sample_of_the_epoch(log_every: int) -> None:
         assert event.largest_grad_norm >= event.grad_norm * (1 - 1e-6)
         total = math.sqrt(sum(norm**2 for norm in event.component_grad_norms.values()))
         assert total == pytest.approx(event.grad_norm, rel=1e-5)
+
+
+def test_labels_to_ignore_are_ignored() -> None:
+    watch = Watch()
+    watch.begin()
+    watch.batch(torch.eye(3), torch.tensor([-100, 2, 2]))
+    watch.update(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(1.0), scaled=False)
+    reading = watch.read()
+    assert (reading.predicted, reading.actual, reading.one_label) == ((1, 1, 1), (0, 0, 2), 1)

@@ -22,7 +22,8 @@ def update(number: int = 7, epoch: int = 5, **changes: Any) -> UpdateEvent:
         "actual": (40, 24),
         "component_grad_norms": {"encoder": 0.8, "head": 0.6},
     }
-    return UpdateEvent(update=number, epoch=epoch, **{**values, **changes})
+    values |= changes
+    return UpdateEvent(update=number, epoch=epoch, **{"mean_loss": values["loss"], **values})
 
 
 def epoch(number: int, predicted: dict[str, int], actual: dict[str, int], loss: float = 0.5) -> EpochEvent:

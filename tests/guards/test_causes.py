@@ -20,6 +20,8 @@ CALM = Evidence(
     largest_grad_norm=1.0,
     components={"encoder": 0.3, "head": 0.4},
     one_label=0.0,
+    one_label_by_chance=0.1,
+    half_precision=False,
     majority_share=0.6,
     broken=False,
 )
@@ -29,8 +31,8 @@ HALF = replace(RUN, precision="fp16")
 @pytest.mark.parametrize(
     ("evidence", "run", "cause", "override"),
     [
-        (replace(CALM, one_label=0.6, broken=True), HALF, "labels_constant", "train.bucket=false"),
-        (replace(CALM, broken=True), HALF, "precision", "hardware.precision=fp32"),
+        (replace(CALM, one_label=0.6, broken=True, half_precision=True), HALF, "labels_constant", "train.bucket=false"),
+        (replace(CALM, broken=True, half_precision=True), HALF, "precision", "hardware.precision=fp32"),
         (replace(CALM, broken=True), RUN, "lr_too_high", "optimizer.lr=0.0005"),
         (replace(CALM, lr=1e-7), RUN, "scheduler", "scheduler=constant"),
         (replace(CALM, loss=0.6), RUN, "lr_too_high", "optimizer.lr=0.0005"),
@@ -63,3 +65,14 @@ def test_a_rate_far_below_the_recipes_too() -> None:
     still = replace(CALM, loss=0.499, best_loss=0.498, lr=1e-9, peak_lr=1e-9)
     assert likely_cause(still, replace(RUN, base_lr=1e-9)).override == "optimizer.lr=0.001"
     assert likely_cause(still, replace(RUN, base_lr=5e-4)).override == "optimizer.lr=0.005"
+
+
+def test_batches_of_one_class_are_no_cause_where_chance_makes_them() -> None:
+    rare = replace(CALM, one_label=0.85, one_label_by_chance=0.72, majority_share=0.99)
+    assert likely_cause(rare, RUN).name == "no_class_weights"
+    assert likely_cause(replace(rare, one_label=1.0), RUN).name == "labels_constant"
+
+
+# After a rescue has gone on in fp32, half precision is no suspect any more.
+def test_precision_is_that_of_the_update_not_of_the_plan() -> None:
+    assert likely_cause(replace(CALM, broken=True), HALF).name == "lr_too_high"

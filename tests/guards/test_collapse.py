@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from guard_kit import RUN, epoch, update
 from hypothesis import given
@@ -95,8 +96,8 @@ def test_a_fitted_model_may_have_no_gradient() -> None:
 
 def test_an_exploding_loss_counts_from_the_start() -> None:
     judge = guard()
-    assert not any(verdict.alarm for verdict in feed(judge, 5, epoch=0, loss=0.7))
-    verdicts = feed(judge, 9, epoch=0, loss=3.0)
+    assert not any(verdict.alarm for verdict in feed(judge, 7, epoch=0, loss=0.7))
+    verdicts = feed(judge, 9, epoch=0, loss=4.0)
     found = [index for index, verdict in enumerate(verdicts) if verdict.alarm]
     assert len(found) == 1
     alarm = alarm_of(verdicts[found[0]])
@@ -138,6 +139,31 @@ def test_a_class_with_too_few_samples_is_not_judged() -> None:
     assert guard().after_epoch(epoch(3, {"no": 100, "yes": 0}, {"no": 100, "yes": 0})).alarm is None  # not present
 
 
+# Of seven samples a sound model may miss all, once or twice.
+def test_a_small_class_must_be_missed_for_three_epochs() -> None:
+    few, none = {"no": 93, "yes": 7}, {"no": 100, "yes": 0}
+    judge = guard()
+    verdicts = [judge.after_epoch(epoch(number, none, few)) for number in (3, 4, 5)]
+    assert [verdict.decision for verdict in verdicts] == [Decision.CONTINUE] * 2 + [Decision.ABORT]
+    assert [alarm_of(verdict).severity for verdict in verdicts] == ["warning", "warning", "stop"]
+    assert judge.health == Health.COLLAPSED
+
+
+# A calibrated model that has learnt nothing but the prior: its loss moves with the number of positives drawn.
+@pytest.mark.parametrize("share", [0.3, 0.093, 0.05, 0.03, 0.01])
+def test_chance_is_no_explosion(share: float) -> None:
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(100):
+        judge = guard()
+        for number in range(1, 61):
+            positives = rng.binomial(16, share, size=10)
+            losses = -(positives * np.log(share) + (16 - positives) * np.log(1 - share)) / 16
+            actual = (160 - int(positives.sum()), int(positives.sum()))
+            event = update(10 * number, 0, loss=losses[-1], mean_loss=losses.mean(), predicted=(160, 0), actual=actual)
+            alarms += judge.after_update(event).alarm is not None
+    assert alarms == 0
+
+
 # 40 % actual: a warning below 12 %, a finding below 8 %.
 @pytest.mark.parametrize(("share", "warned", "stopped"), [(13, False, False), (12, False, False), (11, True, False)])
 def test_shares_below_the_warning(share: int, warned: bool, stopped: bool) -> None:
@@ -168,7 +194,7 @@ def test_epochs_before_the_first_do_not_add_up() -> None:
 def test_a_validation_loss_of_an_exploded_model_is_none_to_go_back_to() -> None:
     judge = guard()
     feed(judge, 5, loss=0.7)
-    judge.after_epoch(epoch(1, ACTUAL, ACTUAL, loss=1.5))
+    judge.after_epoch(epoch(1, ACTUAL, ACTUAL, loss=2.5))
     assert judge.health == Health.ALARMED
     judge.after_epoch(epoch(2, ACTUAL, ACTUAL, loss=0.6))
     assert judge.health == Health.SOUND

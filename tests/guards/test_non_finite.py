@@ -55,7 +55,7 @@ def test_figures_of_an_update_that_was_left_out_need_not_be_logged() -> None:
 
 def test_half_precision_is_the_suspect_where_it_is_used() -> None:
     one = NonFiniteGuard(NonFiniteConfig(), "rescue", replace(RUN, precision="fp16"))
-    alarm = one.after_update(broken(5, 5)).alarm
+    alarm = one.after_update(broken(5, 5, half_precision=True)).alarm
     assert alarm is not None
     assert (alarm.cause, alarm.override) == ("precision", "hardware.precision=fp32")
 
@@ -88,3 +88,12 @@ def test_a_step_between_overflows_begins_a_new_row() -> None:
     one = guard(scaler_patience=20)
     for number, skipped in ((10, 10), (20, 19), (30, 29), (39, 38)):
         assert one.after_update(update(number, skipped=skipped)).decision == Decision.CONTINUE
+
+
+# With the policy warn such a run goes on: one alarm for the row, not one for every logged update.
+def test_a_lasting_row_is_told_once() -> None:
+    one = guard("warn")
+    alarms = [one.after_update(broken(10 * n, 10, number=10 * n)).alarm for n in range(1, 6)]
+    assert [alarm is not None for alarm in alarms] == [True] + [False] * 4
+    assert one.after_update(update(60, non_finite=50)).alarm is None
+    assert one.after_update(broken(60, 10, number=70)).alarm is not None

@@ -36,12 +36,16 @@ def send(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", ENDING)
 def test_while_training_a_signal_is_a_verdict(number: signal.Signals) -> None:
     guard = SignalGuard()
-    with guard.listening(), pytest.raises(PreemptedError, match=number.name), guard.deferring():  # noqa: PT012
-        assert guard.between_updates().decision == Decision.CONTINUE
-        send(number)
-        verdict = guard.between_updates()
-        assert verdict.decision == Decision.PREEMPT
-        assert verdict.reason == f"{number.name} was received"
+    with guard.listening():
+        with guard.deferring():
+            guard.obey()
+            assert guard.between_updates().decision == Decision.CONTINUE
+            send(number)
+            verdict = guard.between_updates()
+            assert verdict.decision == Decision.PREEMPT
+            assert verdict.reason == f"{number.name} was received"
+        with pytest.raises(PreemptedError, match=number.name):
+            guard.obey()
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -72,14 +76,17 @@ def test_somebody_elses_handlers() -> None:
     signal.signal(signal.SIGTERM, bypass)
     signal.signal(signal.SIGUSR2, requeue)
     guard = SignalGuard()
-    with guard.listening(), pytest.raises(SystemExit), guard.deferring():  # noqa: PT012
-        send(signal.SIGTERM)
-        assert calls == ["bypassed"]
-        assert guard.between_updates().decision == Decision.CONTINUE
-        send(signal.SIGUSR2)
-        assert calls == ["bypassed"]
-        assert guard.between_updates().decision == Decision.PREEMPT
-        calls.append("saved")
+    with guard.listening():
+        with guard.deferring():
+            send(signal.SIGTERM)
+            assert calls == ["bypassed"]
+            assert guard.between_updates().decision == Decision.CONTINUE
+            send(signal.SIGUSR2)
+            assert calls == ["bypassed"]
+            assert guard.between_updates().decision == Decision.PREEMPT
+            calls.append("saved")
+        with pytest.raises(SystemExit):
+            guard.obey()
     assert calls == ["bypassed", "saved", "requeued"]
 
 

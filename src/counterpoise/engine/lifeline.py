@@ -33,7 +33,7 @@ class Lifeline:
     def pull(self, total_updates: int) -> Rescue | None:
         """Go back, as the history's verdict asks; where that cannot be, make it one to abort, and return ``None``."""
         verdict, rescues = self.state.history.verdict, self.state.history.rescues
-        target = self._target() if self.holds else None
+        target = self.target
         if target is None or self.config is None:
             after = f" (after {len(rescues)} rescues)" if rescues else ""
             self.state.history.verdict = replace(verdict, decision=Decision.ABORT, reason=f"{verdict.reason}{after}")
@@ -43,7 +43,11 @@ class Lifeline:
         self.state.roll_back(target, rescue)
         return rescue
 
-    def _target(self) -> Checkpoint | None:
+    @property
+    def target(self) -> Checkpoint | None:
+        """What it would go back to now; ``None`` where it cannot."""
+        if not self.holds:
+            return None
         assert self.state.checkpoints is not None
         healthy = self.state.checkpoints.healthy()
         position = healthy.manifest["position"] if healthy is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -15,12 +16,14 @@ from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE
 from counterpoise.engine.remote import DamagedError, Remote
 from counterpoise.engine.snapshot import Snapshot
 from counterpoise.engine.store import Deadline
-from counterpoise.errors import Problem, UserError
+from counterpoise.errors import PreemptedError, Problem, UserError
 from counterpoise.jsonio import read_json
 from counterpoise.tracking.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
+PREEMPTED_WAIT = 20.0
+"""Seconds that a preempted run waits for its last upload: machines that are taken away give thirty or more."""
 WAITING_ROOM = ".mirror"
 """Folder beside the checkpoints where files wait for their upload."""
 
@@ -62,7 +65,7 @@ class NoMirror:
     def offer(self, position: Mapping[str, int]) -> None:
         """Nothing is sent."""
 
-    def finish(self) -> None:
+    def finish(self, wait: float = math.inf) -> None:
         """Nothing is waited for."""
 
     def close(self) -> None:
@@ -72,9 +75,11 @@ class NoMirror:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """However a run ends, its last checkpoint is sent; a user who interrupts it waits for nothing."""
+        """However a run ends, its last checkpoint is sent. One that is preempted has little time, but needs it most."""
         if kind is None or issubclass(kind, Exception):
             self.finish()
+        elif issubclass(kind, PreemptedError | SystemExit):
+            self.finish(PREEMPTED_WAIT)
         self.close()
 
     def facts(self) -> dict[str, Any]:
@@ -140,9 +145,10 @@ class Mirror(NoMirror):
         if overdue:
             self._failed(TimeoutError("it does not answer"))
 
-    def finish(self) -> None:
-        """At the end of training, wait for the last upload, but not for ever."""
-        deadline = time.monotonic() + self.config.wait
+    def finish(self, wait: float = math.inf) -> None:
+        """At the end of training, wait for the last upload, at most ``mirror.wait`` seconds, and at most ``wait``."""
+        wait = min(wait, self.config.wait)
+        deadline = time.monotonic() + wait
         with self._change:
             self._closing = True
             self._change.notify_all()
@@ -155,7 +161,7 @@ class Mirror(NoMirror):
                 newest = "nothing" if self._newest is None else f"update {self._newest}"
                 log.warning(
                     "The last upload to %s was not done within %g seconds (mirror.wait): it holds %s.",
-                    *(self.remote.url, self.config.wait, newest),
+                    *(self.remote.url, wait, newest),
                 )
 
     def _idle(self) -> bool:

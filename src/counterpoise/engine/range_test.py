@@ -18,6 +18,7 @@ from counterpoise.data.loader import Group, Loader
 from counterpoise.engine.loaders import GroupSource
 from counterpoise.engine.rng import random_state, seed_update, set_random_state
 from counterpoise.engine.trainer import Trainer
+from counterpoise.engine.update import UpdateResult
 from counterpoise.optim.lr_finder import Curve, LRRangeTestConfig, has_diverged
 
 
@@ -34,7 +35,7 @@ def range_test(trainer: Trainer, train: Loader | Iterable[Any], config: LRRangeT
         train: as for :meth:`Trainer.fit`.
         config: see its fields.
     """
-    optimizer, device = trainer.optimizer, trainer.fabric.device
+    optimizer = trainer.optimizer
     factors = _factors(optimizer)
     source = trainer._source(train)
     losses: list[float] = []
@@ -43,8 +44,7 @@ def range_test(trainer: Trainer, train: Loader | Iterable[Any], config: LRRangeT
         for number, (lr, group) in enumerate(zip(config.rates().tolist(), groups, strict=False)):
             for settings, factor in zip(optimizer.param_groups, factors, strict=True):
                 settings["lr"] = lr * factor
-            seed_update(trainer.seed, trainer.fabric.global_rank, number, device)
-            total, weight, _ = trainer.updater.run(group).figures.tolist()
+            total, weight, _ = _update(trainer, source, group, number).figures.tolist()
             loss = total / weight if weight else math.nan
             if not math.isfinite(loss):
                 return Curve.of(config, losses, "not_finite")
@@ -52,6 +52,17 @@ def range_test(trainer: Trainer, train: Loader | Iterable[Any], config: LRRangeT
             if has_diverged(losses, config.smoothing, config.diverged):
                 return Curve.of(config, losses, "diverged")
     return Curve.of(config, losses, "complete")
+
+
+def _update(trainer: Trainer, source: GroupSource, group: Group, number: int) -> UpdateResult:
+    """An update as in training: done again in smaller micro-batches where memory runs out."""
+
+    def attempt(group: Group) -> tuple[Tensor, Tensor]:
+        trainer.updater.discard()
+        seed_update(trainer.seed, trainer.fabric.global_rank, number, trainer.fabric.device)
+        return trainer.updater.gradients(group)
+
+    return trainer.updater.step(*trainer.state.memory.train(group, source, attempt))
 
 
 def _factors(optimizer: Optimizer) -> list[float]:
@@ -88,6 +99,8 @@ def undisturbed(trainer: Trainer, train: Loader | Iterable[Any]) -> Iterator[Non
         stack.callback(_restore_modules, [_keep_module(module) for module in modules])
         stack.callback(_restore_gradients, [(p, p.grad) for p in trainer.module.parameters()])
         stack.callback(_restore_optimizer, trainer.optimizer, *_keep_optimizer(trainer.optimizer))
+        stack.callback(trainer.updater.watch.load_state_dict, trainer.updater.watch.state_dict())
+        stack.callback(trainer.state.memory.load_state_dict, trainer.state.memory.state_dict())
         trainer.optimizer.zero_grad(set_to_none=True)
         yield
 

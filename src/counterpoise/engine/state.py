@@ -93,14 +93,19 @@ class RunState:
         if self.checkpoints is not None and self.fabric.is_global_zero:
             self.checkpoints.save_best(self.module, self.position.state_dict())
 
-    def settle(self) -> None:
+    def settle(self, *, aborted: bool = False) -> None:
         """At the end of training, write what a failing disk has refused so far.
+
+        Args:
+            aborted: this moment is none to resume from; only the best weights are written.
 
         Raises:
             StorageError: in every process, if the disk still refuses it.
         """
         failed: StorageError | None = None
         if self.checkpoints is not None and self.fabric.is_global_zero:
+            if aborted:
+                self.checkpoints.skip_last()
             try:
                 self.checkpoints.settle()
             except StorageError as error:

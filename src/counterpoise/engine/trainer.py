@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -27,7 +28,7 @@ from counterpoise.data.loader import Group, Loader, prefetch
 from counterpoise.engine.checkpoints import CheckpointStore
 from counterpoise.engine.council import Council
 from counterpoise.engine.criteria import as_loss
-from counterpoise.engine.evaluation import IndexedBatches, SplitBatches, predict
+from counterpoise.engine.evaluation import IndexedBatches, Predictions, SplitBatches, predict
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.lifeline import Lifeline
 from counterpoise.engine.loaders import ForeignBatches, ForeignLoader, GroupSource
@@ -36,7 +37,7 @@ from counterpoise.engine.progress import History, Position
 from counterpoise.engine.rng import seed_update
 from counterpoise.engine.state import RunState
 from counterpoise.engine.update import Updater, UpdateResult, scaled_rates
-from counterpoise.events import Decision, EpochEvent, Health, Judge, Observer, UpdateEvent, Verdict
+from counterpoise.events import Decision, EpochEvent, Health, Judge, Observer, UpdateEvent, Verdict, strongest
 from counterpoise.guards.rescue import RescueConfig
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective, ObjectiveConfig
@@ -122,12 +123,15 @@ class Trainer:
         self.prefetch = prefetch
         self.observers = list(observers)
         self.judges = list(judges)
+        names = [judge.name for judge in self.judges]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each judge needs a `name` of its own, its state is kept under it, but they have {names}")
         self.checkpoints = checkpoints
         self.checkpoint_updates = checkpoint_updates
         self.checkpoint_seconds = checkpoint_seconds
         self.state = RunState(self.fabric, model, self.updater, schedule, self.judges, checkpoints)
         self.lifeline = Lifeline(rescue, self.state)
-        self.council = Council(self.fabric, self.observers, self.judges, lambda: self.lifeline.holds)
+        self.council = Council(self.fabric, self.observers, self.judges, lambda: self.lifeline.target is not None)
 
     @property
     def position(self) -> Position:
@@ -169,11 +173,16 @@ class Trainer:
                 if self.history.verdict.decision == Decision.ROLL_BACK:
                     self._roll_back(source)
             verdict = self.history.verdict
-            if verdict.decision < Decision.ABORT:
-                self.state.settle()
+            self.state.settle(aborted=verdict.decision == Decision.ABORT)
         finally:
             self.council.tell(lambda observer: observer.on_finish(verdict))
         return self.history
+
+    def evaluate(self, batches: IndexedBatches) -> Predictions:
+        """Predictions for every sample, in batches of a size that has been found to fit into memory."""
+        return self.state.memory.evaluate(
+            batches, lambda fitting: predict(self.model, fitting, self.loss, self.fabric.device)
+        )
 
     def _source(self, train: Loader | Iterable[Any]) -> GroupSource:
         if isinstance(train, Loader | ForeignLoader):
@@ -265,20 +274,22 @@ class Trainer:
             seconds=time.monotonic() - self._started,
             skipped=self.position.skipped,
             component_grad_norms=dict(zip(norms, torch.stack([*norms.values()]).tolist(), strict=True)),
+            half_precision=isinstance(self.fabric.strategy.precision, MixedPrecision),
             **vars(self.updater.watch.read()),
         )
         self.council.after_update(event, self.history)
 
     def _finish_epoch(self, batches: IndexedBatches) -> None:
-        predictions = self.state.memory.evaluate(
-            batches, lambda fitting: predict(self.model, fitting, self.loss, self.fabric.device)
-        )
+        predictions = self.evaluate(batches)
         valid = predictions.metrics(self.classes or predictions.numbered_classes)
         # A model that gives NaN leaves nothing to score: never the best, and for a judge to see.
         score = float(self.objective.score(valid)) if "accuracy" in valid else float("nan")
         event = self._epoch_event(valid, score)
         verdicts = [judge.after_epoch(event) for judge in self.council.judges]
-        event = replace(event, is_best=self.history.weigh(event, self.council.health, self.objective))
+        # What a verdict throws away is not the best either: its weights are never written.
+        lost = strongest(verdicts).decision >= Decision.ROLL_BACK
+        health = Health.COLLAPSED if lost else self.council.health
+        event = replace(event, is_best=self.history.weigh(event, health, self.objective))
         if self.schedule is not None and self.schedule.per == "epoch":
             self.schedule.step(score)
         self.history.epochs.append(asdict(event))

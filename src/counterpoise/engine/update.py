@@ -117,7 +117,7 @@ class Updater:
     def step(self, total: Tensor, weight: Tensor, *, watch_components: bool = False) -> UpdateResult:
         """Clip, step if loss and gradient are finite, and drop the gradients; takes ``gradients``'s answer."""
         norm = self._clip(watch_components)
-        self.watch.update(total, norm, scaled=self.scaler is not None)
+        self.watch.update(total, weight, norm, scaled=self.scaler is not None)
         stepped = self._step(norm + total.to(norm.dtype))
         self.discard()
         return UpdateResult(torch.stack([total, weight, norm.to(weight.dtype)]), stepped)
@@ -173,7 +173,8 @@ class Updater:
         waits; any other optimizer there has to wait for it, since no step can be taken back.
         """
         optimizer: Any = self.optimizer
-        if seen.device.type == "cpu" or not getattr(optimizer, "_step_supports_amp_scaling", False):
+        told = getattr(optimizer, "_step_supports_amp_scaling", False) and optimizer.state  # the first step makes it
+        if seen.device.type == "cpu" or not told:
             if math.isfinite(seen.item()):
                 optimizer.step()
             return

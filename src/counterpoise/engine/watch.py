@@ -11,12 +11,15 @@ from torch import Tensor
 
 SINGLE, BROKEN, ROW, LONGEST = -4, -3, -2, -1
 """What the last four counts are: groups of one label, non-finite updates, their present row, their longest row."""
+TOTAL, WEIGHT, LARGEST = range(3)
+"""What the figures are: sums of losses and of weights, and the largest gradient norm, negative where there was none."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """Counts since the last reading; the fields are those of :class:`counterpoise.events.UpdateEvent`."""
 
+    mean_loss: float
     predicted: tuple[int, ...]
     actual: tuple[int, ...]
     one_label: int
@@ -26,18 +29,18 @@ class Reading:
 
 
 class Watch:
-    """Counts predictions, labels and broken figures without ever waiting for the device.
+    """Counts losses, predictions, labels and broken figures without ever waiting for the device.
 
     ``begin``, ``batch`` for every micro-batch, then ``update``; ``read`` alone copies to the host.
     """
 
     def __init__(self) -> None:
         self._group: Tensor | None = None
-        """Labels × predictions of the group at hand, flat ``[C · C]``."""
+        """Of the group at hand, ``[2 · C + 1]``: predictions by class, labels that are ignored, labels by class."""
         self._counts: Tensor | None = None
-        """The same over all groups since the last reading, then the four counts of above, ``[C · C + 4]``."""
-        self._largest: Tensor | None = None
-        """Largest gradient norm since the last reading; negative where there was none."""
+        """The same over all groups since the last reading, then the four counts of above, ``[2 · C + 5]``."""
+        self._figures: Tensor | None = None
+        """Since the last reading, as above, ``[3]``."""
 
     def begin(self) -> None:
         """A group of micro-batches begins, or begins anew."""
@@ -45,57 +48,60 @@ class Watch:
             self._group.zero_()
 
     def batch(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a micro-batch: ``logits [B, C]``, ``labels [B]``."""
+        """Count a micro-batch: ``logits [B, C]``, ``labels [B]``; a negative label is one to ignore."""
         classes = logits.shape[1]
         if self._group is None:
-            self._group = torch.zeros(classes * classes, dtype=torch.int64, device=logits.device)
-        where = torch.add(logits.detach().argmax(1), labels, alpha=classes)
+            self._group = torch.zeros(2 * classes + 1, dtype=torch.int64, device=logits.device)
+        where = torch.cat((logits.detach().argmax(1), labels.clamp(min=-1) + (classes + 1)))
         self._group.scatter_add_(0, where, torch.ones_like(where))
 
-    def update(self, loss: Tensor, norm: Tensor, *, scaled: bool) -> None:
-        """Count an update by its loss and gradient norm, scalars on the device.
+    def update(self, total: Tensor, weight: Tensor, norm: Tensor, *, scaled: bool) -> None:
+        """Count an update by scalars on the device.
 
         Args:
-            loss: of the group.
-            norm: before clipping.
+            total: sum of the group's weighted losses.
+            weight: sum of their weights.
+            norm: of the gradient, before clipping.
             scaled: whether a gradient scaler looks after infinite gradients: they are its search for a scale then.
         """
         assert self._group is not None
-        counts, largest = self._on(self._group)
+        counts, figures = self._on(self._group, total)
         counts[:-4] += self._group
-        classes = round(len(self._group) ** 0.5)
-        single = self._group.view(classes, classes).sum(1).count_nonzero() == 1
-        broken = (loss if scaled else loss + norm).isfinite().logical_not()
-        row = (counts[ROW] + 1) * broken
-        counts[SINGLE] += single
-        counts[BROKEN] += broken
-        counts[ROW] = row
-        counts[LONGEST] = torch.maximum(counts[LONGEST], row)
-        torch.fmax(largest, norm.detach().to(largest.dtype), out=largest)
+        classes = len(self._group) // 2
+        single = self._group[classes + 1 :].count_nonzero() == 1
+        finite = (total if scaled else total + norm).isfinite()
+        row = (counts[ROW] + 1) * finite.logical_not()
+        counts[-4:] += torch.stack(
+            (single, finite.logical_not(), row - counts[ROW], (row - counts[LONGEST]).clamp(min=0))
+        )
+        figures[:2] += torch.where(finite, torch.stack((total, weight)), 0.0)
+        torch.fmax(figures[LARGEST], norm.detach().to(figures.dtype), out=figures[LARGEST])
 
-    def _on(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Counts and largest norm on the device of the group's; a checkpoint leaves them on the host."""
-        if self._counts is None or self._largest is None:
-            self._counts = torch.zeros(len(like) + 4, dtype=torch.int64)
-            self._largest = torch.tensor(-1.0)
-        if self._counts.device != like.device:
-            self._counts, self._largest = self._counts.to(like.device), self._largest.to(like.device)
-        return self._counts, self._largest
+    def _on(self, counts: Tensor, figures: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts and figures on the device of these; a checkpoint leaves them on the host."""
+        if self._counts is None or self._figures is None:
+            self._counts = torch.zeros(len(counts) + 4, dtype=torch.int64)
+            self._figures = torch.tensor([0.0, 0.0, -1.0], dtype=figures.dtype)
+        if self._counts.device != counts.device:
+            self._counts, self._figures = self._counts.to(counts.device), self._figures.to(counts.device)
+        return self._counts, self._figures
 
     def read(self) -> Reading:
         """Everything since the last reading; ``non_finite`` since the beginning."""
         assert self._counts is not None
-        assert self._largest is not None
-        counts, largest = self._counts.tolist(), float(self._largest)
-        confusion, (single, broken, _, longest) = counts[:-4], counts[-4:]
-        classes = round(len(confusion) ** 0.5)
+        assert self._figures is not None
+        counts, (total, weight, largest) = self._counts.tolist(), self._figures.tolist()
+        single, broken, _, longest = counts[-4:]
+        classes = (len(counts) - 4) // 2
         self._counts[:-4].zero_()
         self._counts[SINGLE] = 0
         self._counts[LONGEST] = self._counts[ROW]
-        self._largest.fill_(-1.0)
+        self._figures[:2].zero_()
+        self._figures[LARGEST] = -1.0
         return Reading(
-            predicted=tuple(sum(confusion[column::classes]) for column in range(classes)),
-            actual=tuple(sum(confusion[start : start + classes]) for start in range(0, len(confusion), classes)),
+            mean_loss=total / weight if weight else float("nan"),
+            predicted=tuple(counts[:classes]),
+            actual=tuple(counts[classes + 1 : -4]),
             one_label=single,
             non_finite=broken,
             non_finite_in_a_row=longest,
@@ -103,10 +109,11 @@ class Watch:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts and largest norm; ``None`` before the first update."""
-        return {"counts": self._counts, "largest": self._largest}
+        """Counts and figures; ``None`` before the first update."""
+        copies = [None if kept is None else kept.clone() for kept in (self._counts, self._figures)]
+        return dict(zip(("counts", "figures"), copies, strict=True))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up ``state_dict``'s answer again, which may be on another device."""
-        counts, largest = state["counts"], state["largest"]
-        self._counts, self._largest = (None, None) if counts is None else (counts.clone(), largest.clone())
+        counts, figures = state["counts"], state["figures"]
+        self._counts, self._figures = (None, None) if counts is None else (counts.clone(), figures.clone())

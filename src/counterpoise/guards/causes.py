@@ -10,7 +10,8 @@ CauseName = Literal[
     "no_class_weights", "lr_too_high", "lr_too_low", "scheduler", "labels_constant", "precision", "unclear"
 ]
 
-HALF_FORMATS = ("fp16", "bf16")
+BEYOND_CHANCE = 0.25
+"""So many more updates of one class than chance gives tell of batches that are not drawn at random."""
 IMBALANCED = 0.7
 """A class with at least this share of the samples is one that a loss without weights is drawn to."""
 RISEN = 1.5
@@ -69,6 +70,9 @@ class Evidence:
     """Gradient norm per component, in the order of the forward pass."""
     one_label: float
     """Share of the window's updates whose samples were all of one class."""
+    one_label_by_chance: float
+    """What it would be if samples were drawn at random."""
+    half_precision: bool
     majority_share: float
     """Share of the most frequent class among the samples."""
     broken: bool
@@ -98,16 +102,17 @@ def likely_cause(evidence: Evidence, run: Circumstances) -> Cause:
 
 
 def _labels(seen: Evidence, run: Circumstances) -> Cause | None:
-    if seen.one_label < 0.5:
+    if seen.one_label < max(0.5, seen.one_label_by_chance + BEYOND_CHANCE):
         return None
-    explanation = f"in {seen.one_label:.0%} of the last updates all samples were of one class"
+    chance = f"by chance it would be {seen.one_label_by_chance:.0%}"
+    explanation = f"in {seen.one_label:.0%} of the last updates all samples were of one class, {chance}"
     # Length may go with the label: then buckets of similar length are of one class.
     override = "train.bucket=false" if run.bucket else f"train.accumulation={4 * run.accumulation}"
     return Cause("labels_constant", explanation, override)
 
 
 def _precision(seen: Evidence, run: Circumstances) -> Cause | None:
-    if not seen.broken or run.precision not in HALF_FORMATS:
+    if not seen.broken or not seen.half_precision:
         return None
     explanation = f"loss or gradient is not finite in {run.precision}, whose range or precision is small"
     return Cause("precision", explanation, "hardware.precision=fp32")

@@ -28,16 +28,20 @@ class CollapseConfig:
     """The first update whose predictions count: on small data three epochs are next to nothing."""
     zero_grad_norm: Annotated[float, NON_NEGATIVE] = 1e-7
     """A gradient norm below this is zero."""
-    explosion: Annotated[float, Range(gt=1)] = 2.0
+    explosion: Annotated[float, Range(gt=1)] = 3.0
     """A training loss of this many times what it was in the beginning has exploded."""
     window: Annotated[int, AT_LEAST_ONE] = 5
     """Logged updates that are looked at together."""
     patience: Annotated[int, AT_LEAST_ONE] = 3
     """Logged updates in a row with a finding before it counts."""
     window_support: Annotated[int, AT_LEAST_ONE] = 20
-    """Samples of other classes that a window must hold before a single predicted class is a finding."""
+    """Samples of other classes than the largest that a window must hold before its predictions or its loss count: with
+    fewer, both are chance."""
     minimum_support: Annotated[int, AT_LEAST_ONE] = 5
     """A class with fewer validation samples than this is not judged."""
+    sure_support: Annotated[int, AT_LEAST_ONE] = 20
+    """A class with fewer validation samples than this may be missed by chance: it must be for ``share_patience`` epochs
+    in a row."""
     warn_share: Annotated[float, SHARE] = 0.3
     """A class that is predicted less often than this part of its share is warned about."""
     stop_share: Annotated[float, SHARE] = 0.2
@@ -65,17 +69,21 @@ class CollapseGuard(BaseJudge):
         self._rows: dict[str, int] = {}
         """Findings in a row: those of ``BY_UPDATE``, and ``share.<class>`` by epoch."""
         self._never: list[str] = []
+        """Classes that the last epoch never predicted and that are too large for chance, counted or not."""
         self._rare: list[str] = []
+        """Classes below the warning's share."""
+        self._gone: list[str] = []
+        """Classes that have collapsed."""
         self._lost = False
         """Whether the last epoch's validation loss was that of an exploded model."""
-        self._counts = False
-        """Whether the last epoch was one that counts."""
 
     @property
     def health(self) -> Health:
         """Findings count here from the first update on: nothing is gone back to that had one."""
+        if self._gone:
+            return Health.COLLAPSED
         if self._never:
-            return Health.COLLAPSED if self._counts else Health.DOUBTFUL
+            return Health.DOUBTFUL
         found = self._rare or self._lost or any(map(self._row, BY_UPDATE))
         return Health.ALARMED if found else Health.SOUND
 
@@ -88,7 +96,7 @@ class CollapseGuard(BaseJudge):
                 f"no gradient norm was above {self.config.zero_grad_norm:g} for {self.config.patience} logged updates"
             )
             return self._update_alarm("zero_gradients", seen, event)
-        exploded = self.window.full and self.window.loss > self.config.explosion * self.window.first_loss
+        exploded = self._is_judged() and self.window.loss > self.config.explosion * self.window.first_loss
         if self._count("exploding", exploded) == self.config.patience:
             seen = f"the training loss is {self.window.loss:.4g}, in the beginning it was {self.window.first_loss:.4g}"
             return self._update_alarm("exploding", seen, event)
@@ -101,15 +109,20 @@ class CollapseGuard(BaseJudge):
     def _has_begun(self, event: UpdateEvent | EpochEvent) -> bool:
         return event.epoch + 1 >= self.config.first_epoch and event.update >= self.config.first_update
 
+    def _is_judged(self) -> bool:
+        """Whether the window is full, and holds enough samples of others than its largest class."""
+        if not self.window.full or not all(event.predicted for event in self.window.events):
+            return False
+        _, actual = self.window.counts()
+        return sum(actual) - max(actual) >= self.config.window_support
+
     def _only_class(self) -> str | None:
         """The one class that the window predicts although it holds enough samples of others."""
-        if not self.window.full or not all(event.predicted for event in self.window.events):
+        if not self._is_judged():
             return None
-        predicted, actual = self.window.counts()
+        predicted, _ = self.window.counts()
         present = [index for index, count in enumerate(predicted) if count]
-        if len(present) != 1 or sum(actual) - actual[present[0]] < self.config.window_support:
-            return None
-        return self.alarms.run.classes[present[0]]
+        return self.alarms.run.classes[present[0]] if len(present) == 1 else None
 
     def _update_alarm(self, kind: str, seen: str, event: UpdateEvent) -> Verdict:
         message = f"at update {event.update} (epoch {event.epoch + 1}) {seen}"
@@ -122,20 +135,23 @@ class CollapseGuard(BaseJudge):
             for name, figures in event.valid.get("per_class", {}).items()
             if figures["support"] >= self.config.minimum_support
         }
-        self._never = [name for name, figures in judged.items() if not figures["predicted"]]
+        absent = [name for name, figures in judged.items() if not figures["predicted"]]
+        self._never = [name for name in absent if judged[name]["support"] >= self.config.sure_support]
         self._rare = [name for name, figures in judged.items() if _part(figures) < self.config.warn_share]
+        self._gone = []
         self._lost = event.valid["loss"] > self.config.explosion * self.window.first_loss
-        self._counts = self._has_begun(event)
-        if not self._counts:
-            return CONTINUE
-        rows = {name: self._count(f"share.{name}", _part(judged[name]) < self.config.stop_share) for name in judged}
-        given = max(rows.values(), default=0) >= self.config.share_patience
+        return self._judge_shares(judged, event) if self._has_begun(event) else CONTINUE
+
+    def _judge_shares(self, judged: Mapping[str, Mapping[str, float]], event: EpochEvent) -> Verdict:
+        patience, part = self.config.share_patience, self.config.stop_share
+        rows = {name: self._count(f"share.{name}", _part(judged[name]) < part) for name in judged}
+        lasting = [name for name, row in rows.items() if row >= patience]
         if self._never:
+            self._gone = self._never
             return self._epoch_alarm("never_predicted", "stop", self._never, "never predicted", event)
-        if given:
-            lasting = [name for name, row in rows.items() if row >= self.config.share_patience]
-            part, epochs = self.config.stop_share, self.config.share_patience
-            seen = f"predicted less than {part:.0%} of their share for {epochs} epochs"
+        if lasting:
+            self._gone = lasting
+            seen = f"predicted less than {part:.0%} of their share for {patience} epochs"
             return self._epoch_alarm("under_predicted", "stop", lasting, seen, event)
         if self._rare:
             seen = f"predicted less than {self.config.warn_share:.0%} of their share"
@@ -165,15 +181,15 @@ class CollapseGuard(BaseJudge):
 
     def state_dict(self) -> dict[str, Any]:
         """The window, the rows, and the last epoch's findings."""
-        found = {"never": self._never, "rare": self._rare, "lost": self._lost, "counts": self._counts}
+        found = {"never": self._never, "rare": self._rare, "gone": self._gone, "lost": self._lost}
         return {"window": self.window.state_dict(), "rows": self._rows, **found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
             self.window.load_state_dict(state["window"])
-            self._rows, self._lost, self._counts = dict(state["rows"]), bool(state["lost"]), bool(state["counts"])
-            self._never, self._rare = list(state["never"]), list(state["rare"])
+            self._rows, self._lost = dict(state["rows"]), bool(state["lost"])
+            self._never, self._rare, self._gone = (list(state[name]) for name in ("never", "rare", "gone"))
 
 
 def _part(figures: Mapping[str, float]) -> float:

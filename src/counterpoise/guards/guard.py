@@ -15,6 +15,9 @@ Policy = Literal["off", "warn", "stop", "rescue"]
 DECISIONS = {"warn": Decision.CONTINUE, "stop": Decision.ABORT, "rescue": Decision.ROLL_BACK}
 """What a policy makes of an alarm that is bad enough to act on."""
 
+FIRST_WINDOWS = 3
+"""Windows that tell the loss in the beginning."""
+
 
 class Window:
     """The last logged updates, and what has to be remembered of all before them.
@@ -25,8 +28,8 @@ class Window:
 
     def __init__(self, size: int) -> None:
         self.events: deque[UpdateEvent] = deque(maxlen=size)
-        self.first_loss = math.nan
-        """Mean over the first full window: what a model that knows nothing yet has."""
+        self.first_losses: list[float] = []
+        """Means over the first full windows: what a model that knows nothing yet has."""
         self.best_loss = math.inf
         """The smallest mean over a full window so far."""
         self.peak_lr = 0.0
@@ -37,7 +40,8 @@ class Window:
         self.peak_lr = max(self.peak_lr, event.lr)
         if self.full and math.isfinite(self.loss):
             self.best_loss = min(self.best_loss, self.loss)
-            self.first_loss = self.loss if math.isnan(self.first_loss) else self.first_loss
+            if len(self.first_losses) < FIRST_WINDOWS:
+                self.first_losses.append(self.loss)
 
     @property
     def full(self) -> bool:
@@ -51,8 +55,13 @@ class Window:
 
     @property
     def loss(self) -> float:
-        """Mean over the window; NaN while it is empty."""
-        return sum(self.losses) / len(self.events) if self.events else math.nan
+        """Mean over all updates of the window, logged or not; NaN while it is empty."""
+        return sum(event.mean_loss for event in self.events) / len(self.events) if self.events else math.nan
+
+    @property
+    def first_loss(self) -> float:
+        """The largest mean over one of the first full windows; NaN before."""
+        return max(self.first_losses, default=math.nan)
 
     def counts(self) -> tuple[list[int], list[int]]:
         """Samples predicted as, and of, each class, over the window."""
@@ -63,7 +72,8 @@ class Window:
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
         events = [dict(vars(event)) for event in self.events]
-        return {"events": events, "first_loss": self.first_loss, "best_loss": self.best_loss, "peak_lr": self.peak_lr}
+        means = {"first_losses": self.first_losses, "best_loss": self.best_loss}
+        return {"events": events, **means, "peak_lr": self.peak_lr}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
@@ -71,7 +81,8 @@ class Window:
         for event in state["events"]:
             classes = {name: tuple(event[name]) for name in ("predicted", "actual")}
             self.events.append(UpdateEvent(**{**event, **classes}))
-        self.first_loss, self.best_loss, self.peak_lr = state["first_loss"], state["best_loss"], state["peak_lr"]
+        self.first_losses = list(state["first_losses"])
+        self.best_loss, self.peak_lr = state["best_loss"], state["peak_lr"]
 
 
 class Alarms:
@@ -155,9 +166,21 @@ class Alarms:
             largest_grad_norm=max((event.largest_grad_norm for event in events), default=math.nan),
             components=dict(last.component_grad_norms) if last else {},
             one_label=self._one_label(),
+            one_label_by_chance=self._one_label_by_chance(),
+            half_precision=last.half_precision if last else False,
             majority_share=max(actual.values(), default=0.0),
             broken=broken,
         )
+
+    def _one_label_by_chance(self) -> float:
+        """The share of updates that hold one class when samples are drawn at random: the sum of every share^B."""
+        events = list(self.window.events)
+        if len(events) < 2 or not events[-1].actual:
+            return 0.0
+        _, actual = self.window.counts()
+        updates, total = events[-1].update - events[0].update, sum(sum(event.actual) for event in events[1:])
+        size = total / max(1, updates)
+        return float(sum((count / max(1, sum(actual))) ** size for count in actual))
 
     def _one_label(self) -> float:
         events = list(self.window.events)

@@ -46,6 +46,8 @@ class NonFiniteGuard(BaseJudge):
         self.alarms = Alarms(self.name, policy, run, self.window)
         self._seen = {"update": 0, "skipped": 0, "non_finite": 0, "overflows": 0}
         self._alarmed = False
+        self._grave = False
+        """Whether the row that counts was told already."""
 
     @property
     def health(self) -> Health:
@@ -59,13 +61,14 @@ class NonFiniteGuard(BaseJudge):
         overflows = self._overflows(event)
         self._seen |= {"update": event.update, "skipped": event.skipped, "non_finite": event.non_finite}
         warned, self._alarmed = self._alarmed, new > 0 or overflows >= self.config.scaler_patience
-        if event.non_finite_in_a_row >= self.config.patience:
+        grave, self._grave = self._grave, event.non_finite_in_a_row >= self.config.patience
+        if self._grave and not grave:
             seen = f"loss or gradient was not finite in {event.non_finite_in_a_row} updates in a row"
             return self._alarm("non_finite", "stop", seen, event)
         if overflows >= self.config.scaler_patience:
             self._seen["overflows"] = 0
             return self._alarm("scaler", "stop", f"the gradient scaler skipped {overflows} updates in a row", event)
-        if new and not warned:
+        if new and not warned and not self._grave:
             return self._alarm("non_finite", "warning", f"{new} updates left out: loss or gradient not finite", event)
         return CONTINUE
 
@@ -90,10 +93,12 @@ class NonFiniteGuard(BaseJudge):
 
     def state_dict(self) -> dict[str, Any]:
         """The window and what was counted."""
-        return {"window": self.window.state_dict(), "seen": self._seen, "alarmed": self._alarmed}
+        told = {"alarmed": self._alarmed, "grave": self._grave}
+        return {"window": self.window.state_dict(), "seen": self._seen, **told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
             self.window.load_state_dict(state["window"])
-            self._seen, self._alarmed = dict(state["seen"]), bool(state["alarmed"])
+            self._seen = dict(state["seen"])
+            self._alarmed, self._grave = bool(state["alarmed"]), bool(state["grave"])

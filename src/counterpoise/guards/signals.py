@@ -51,12 +51,15 @@ class SignalGuard(BaseJudge):
 
     @contextmanager
     def deferring(self) -> Iterator[None]:
-        """While inside, a signal is noted for ``between_updates``; one that nobody obeyed raises at the end."""
+        """While inside, a signal is only noted: for ``between_updates``, and for ``obey`` afterwards."""
         self._deferring = True
         try:
             yield
         finally:
             self._deferring = False
+
+    def obey(self) -> None:
+        """End the run, if a signal has come."""
         if self.received is not None:
             self._end()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from counterpoise.events import BaseObserver, EpochEvent, UpdateEvent, Verdict
+from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.storage import Storage
 
 
@@ -56,6 +56,14 @@ class Steady(BaseObserver):
     def on_update(self, event: UpdateEvent) -> None:
         """Pass it on."""
         self._try(lambda: self.tracker.on_update(event))
+
+    def on_alarm(self, alarm: Alarm, action: str) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_alarm(alarm, action))
+
+    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._try(lambda: self.tracker.on_rescue(rescue, plan))
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Pass it on."""

@@ -66,7 +66,7 @@ class FileRecorder(BaseObserver):
 
     def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
         """Go back to where both files stood then."""
-        self._metrics.flush()
+        self._write_metrics()
         self._metrics.close()
         self.on_start(plan)
 

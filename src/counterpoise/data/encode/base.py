@@ -39,7 +39,7 @@ class Batch:
 
     def pin(self) -> Batch:
         """The same batch in page-locked memory."""
-        return self._each(lambda value: value.pin_memory())
+        return self._each(_pinned)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         inputs: Mapping[str, Tensor] | tuple[Tensor, ...]
@@ -48,6 +48,12 @@ class Batch:
         else:
             inputs = {name: change(value) for name, value in self.inputs.items()}
         return Batch(inputs, change(self.labels), change(self.rows))
+
+
+def _pinned(value: Tensor) -> Tensor:
+    """What a user's own loader yields may lie on a device already, or not be dense."""
+    on_host = value.device.type == "cpu" and value.layout == torch.strided
+    return value.pin_memory() if on_host else value
 
 
 class EncodedSplit(Protocol):
