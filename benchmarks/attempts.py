@@ -178,7 +178,7 @@ def _content(path: Path) -> Any:
 
 def _without_times(value: Any) -> Any:
     """Without what depends on the clock, or on where a process began: ``samples`` are those of the process."""
-    aside = ("seconds", "samples", "checksums", "mirror", "measured_at", "cached")
+    aside = ("seconds", "samples", "checksums", "seal", "mirror", "measured_at", "cached")
     if isinstance(value, dict):
         return {key: _without_times(item) for key, item in value.items() if key not in aside}
     return [_without_times(item) for item in value] if isinstance(value, list) else value
