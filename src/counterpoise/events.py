@@ -30,7 +30,8 @@ class Health(IntEnum):
     ALARMED = 1
     """Something looks wrong: a checkpoint of this moment is none to go back to."""
     DOUBTFUL = 2
-    """A class was never predicted, but it is too early to count: the best epoch only while there is no sound one."""
+    """A class was never predicted, but it is too early, or the class too small, for that to count: the best epoch only
+    while there is no sound one."""
     COLLAPSED = 3
     """Never the best epoch."""
 

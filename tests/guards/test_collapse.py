@@ -147,6 +147,9 @@ def test_a_small_class_must_be_missed_for_three_epochs() -> None:
     assert [verdict.decision for verdict in verdicts] == [Decision.CONTINUE] * 2 + [Decision.ABORT]
     assert [alarm_of(verdict).severity for verdict in verdicts] == ["warning", "warning", "stop"]
     assert judge.health == Health.COLLAPSED
+    early = guard()
+    early.after_epoch(epoch(3, none, few))
+    assert early.health == Health.DOUBTFUL  # the best epoch only while there is no sound one
 
 
 # A calibrated model that has learnt nothing but the prior: its loss moves with the number of positives drawn.

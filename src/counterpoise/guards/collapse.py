@@ -39,7 +39,7 @@ class CollapseConfig:
     fewer, both are chance."""
     minimum_support: Annotated[int, AT_LEAST_ONE] = 5
     """A class with fewer validation samples than this is not judged."""
-    sure_support: Annotated[int, AT_LEAST_ONE] = 20
+    sure_support: Annotated[int, AT_LEAST_ONE] = 10
     """A class with fewer validation samples than this may be missed by chance: it must be for ``share_patience`` epochs
     in a row."""
     warn_share: Annotated[float, SHARE] = 0.3
@@ -69,7 +69,7 @@ class CollapseGuard(BaseJudge):
         self._rows: dict[str, int] = {}
         """Findings in a row: those of ``BY_UPDATE``, and ``share.<class>`` by epoch."""
         self._never: list[str] = []
-        """Classes that the last epoch never predicted and that are too large for chance, counted or not."""
+        """Classes that the last epoch never predicted, counted or not."""
         self._rare: list[str] = []
         """Classes below the warning's share."""
         self._gone: list[str] = []
@@ -135,8 +135,7 @@ class CollapseGuard(BaseJudge):
             for name, figures in event.valid.get("per_class", {}).items()
             if figures["support"] >= self.config.minimum_support
         }
-        absent = [name for name, figures in judged.items() if not figures["predicted"]]
-        self._never = [name for name in absent if judged[name]["support"] >= self.config.sure_support]
+        self._never = [name for name, figures in judged.items() if not figures["predicted"]]
         self._rare = [name for name, figures in judged.items() if _part(figures) < self.config.warn_share]
         self._gone = []
         self._lost = event.valid["loss"] > self.config.explosion * self.window.first_loss
@@ -146,9 +145,10 @@ class CollapseGuard(BaseJudge):
         patience, part = self.config.share_patience, self.config.stop_share
         rows = {name: self._count(f"share.{name}", _part(judged[name]) < part) for name in judged}
         lasting = [name for name, row in rows.items() if row >= patience]
-        if self._never:
-            self._gone = self._never
-            return self._epoch_alarm("never_predicted", "stop", self._never, "never predicted", event)
+        sure = [name for name in self._never if judged[name]["support"] >= self.config.sure_support]
+        if sure:
+            self._gone = sure
+            return self._epoch_alarm("never_predicted", "stop", sure, "never predicted", event)
         if lasting:
             self._gone = lasting
             seen = f"predicted less than {part:.0%} of their share for {patience} epochs"
