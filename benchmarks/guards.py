@@ -100,9 +100,7 @@ class Guards:
             judge.after_update(event)
 
 
-CIRCUMSTANCES = Circumstances(
-    classes=("no", "yes"), weighted=True, precision="fp32", lr=1e-3, base_lr=1e-3, recipe_lr=1e-3
-)
+CIRCUMSTANCES = Circumstances(classes=("no", "yes"), weighted=True, precision="fp32", base_lr=1e-3, recipe_lr=1e-3)
 
 
 def groups(count: int) -> Iterator[Group]:

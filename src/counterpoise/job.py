@@ -209,7 +209,6 @@ class Job:
             classes=self.dataset.classes,
             weighted=bool(loss.corrections) or balance.sampler or balance.reweights,
             precision=self.plan.precision,
-            lr=self.plan.lr,
             base_lr=self.plan.lr / factor,
             recipe_lr=float(self.experiment.sections["lr_range_test"].recipe or self.plan.lr / factor),
             clip_norm=train.clip_norm,

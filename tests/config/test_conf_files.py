@@ -212,10 +212,9 @@ def test_a_models_recipe_lies_within_its_range_and_the_range_within_the_test(mod
 @pytest.mark.parametrize("balance", ["none", "class_weights", "effective_number"])
 def test_every_override_of_a_guard_composes(model: str, balance: str) -> None:
     run = Circumstances(
-        classes=("no", "yes"), weighted=False, precision="fp16", lr=1e-3, base_lr=1e-3, recipe_lr=1e-3, accumulation=2
+        classes=("no", "yes"), weighted=False, precision="fp16", base_lr=1e-3, recipe_lr=1e-3, accumulation=2
     )
     calm = Evidence(
-        update=9,
         loss=0.5,
         first_loss=0.6,
         best_loss=0.5,

@@ -51,7 +51,7 @@ class Network(nn.Module):
         return ModelOutput(logits * math.nan if self.spoilt else logits)
 
 
-RUN = Circumstances(classes=("0", "1"), weighted=True, precision="fp32", lr=0.01, base_lr=0.01, recipe_lr=0.01)
+RUN = Circumstances(classes=("0", "1"), weighted=True, precision="fp32", base_lr=0.01, recipe_lr=0.01)
 
 
 def trainer(precision: Any, *observers: Any, folder: Path | None = None, **more: Any) -> Trainer:

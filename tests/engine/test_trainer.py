@@ -36,7 +36,7 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda handle: None)
 
 
-RUN = Circumstances(classes=("0", "1"), weighted=True, precision="fp32", lr=0.01, base_lr=0.01, recipe_lr=0.01)
+RUN = Circumstances(classes=("0", "1"), weighted=True, precision="fp32", base_lr=0.01, recipe_lr=0.01)
 
 
 def test_same_run_twice_gives_the_same_bits() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from counterpoise.events import EpochEvent, UpdateEvent
 from counterpoise.guards.causes import Circumstances
 
-RUN = Circumstances(classes=("no", "yes"), weighted=False, precision="fp32", lr=2e-3, base_lr=1e-3, recipe_lr=1e-3)
+RUN = Circumstances(classes=("no", "yes"), weighted=False, precision="fp32", base_lr=1e-3, recipe_lr=1e-3)
 
 
 def update(number: int = 7, epoch: int = 5, **changes: Any) -> UpdateEvent:

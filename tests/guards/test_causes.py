@@ -10,7 +10,6 @@ from guard_kit import RUN
 from counterpoise.guards.causes import Circumstances, Evidence, likely_cause
 
 CALM = Evidence(
-    update=100,
     loss=0.33,
     first_loss=0.5,
     best_loss=0.32,

@@ -1,11 +1,12 @@
 """The training loop.
 
-In order: draw the group's micro-batches → weight of the group → forward and backward per micro-batch → norm, clip, step
-if loss and norm are finite → schedule → observers → verdict. The loop reads nothing from the device between two logged
-updates, save one number per update in fp16, whether the gradient scaler skipped the step; and a model may read for
-itself, as BiLSTM does. Checkpoints are written at update boundaries only, and everything random is a function of (seed,
-epoch, update), so a resumed run continues with the same bits, an update that ran out of memory is done again as it was,
-and a rescue goes back without a trace of what it left.
+In order: draw the group's micro-batches → weight of the group → forward and backward per micro-batch → norm, clip,
+step if loss and norm are finite → schedule → observers → verdict. The loop reads nothing from the device between two
+logged updates, save one number per update in fp16, whether the gradient scaler skipped the step, or for an optimizer
+without a fused step, whether it may step; and a model may read for itself, as BiLSTM does. Checkpoints are written at
+update boundaries only, and everything random is a function of (seed, epoch, update), so a resumed run continues with
+the same bits, an update that ran out of memory is done again as it was, and a rescue goes back without a trace of what
+it left.
 """
 
 from __future__ import annotations

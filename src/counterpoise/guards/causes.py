@@ -38,10 +38,8 @@ class Circumstances:
     weighted: bool
     """Whether anything evens out the classes: weights, sampler, focal alpha, pos_weight."""
     precision: str
-    lr: float
-    """Peak learning rate of the optimizer, before any rescue."""
     base_lr: float
-    """The same as it stands in the config, before it is scaled with the batch."""
+    """Peak learning rate as it stands in the config, before it is scaled with the batch."""
     recipe_lr: float
     """What the model's recipe has there."""
     clip_norm: float | None = 1.0
@@ -54,7 +52,6 @@ class Circumstances:
 class Evidence:
     """The figures around an alarm."""
 
-    update: int
     loss: float
     """Mean over the last logged updates."""
     first_loss: float

@@ -119,7 +119,7 @@ class Alarms:
         """
         last = self.window.events[-1] if self.window.events else None
         predicted, actual = shares or self._training_shares()
-        evidence = self._evidence(update, actual, broken)
+        evidence = self._evidence(actual, broken)
         cause = likely_cause(evidence, self.run)
         alarm = Alarm(
             kind=kind,
@@ -152,11 +152,10 @@ class Alarms:
             {name: count / total for name, count in zip(names, actual, strict=True)},
         )
 
-    def _evidence(self, update: int, actual: Mapping[str, float], broken: bool) -> Evidence:
+    def _evidence(self, actual: Mapping[str, float], broken: bool) -> Evidence:
         events = list(self.window.events)
         last = events[-1] if events else None
         return Evidence(
-            update=update,
             loss=self.window.loss,
             first_loss=self.window.first_loss,
             best_loss=self.window.best_loss,
