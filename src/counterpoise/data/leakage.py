@@ -2,7 +2,7 @@
 
 Two texts are the same if they differ in white space only: every run of it counts as one blank, and none at either
 end. Where records have a ``criterion``, it belongs to the key: one document judged by two criteria is two records.
-Records without any text (graphs) are never the same.
+Empty texts are never the same. Two graphs are the same if their nodes and edges are, in the same order.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
 
@@ -98,6 +99,8 @@ def _codes(splits: Mapping[str, Records]) -> dict[str, NDArray[np.int64]]:
 
 
 def _digests(records: Records) -> list[bytes | None]:
+    if not records.has("text"):
+        return [_graph_digest(records.graphs.take(np.array([index]))) for index in range(len(records))]
     keys = [" ".join(text.split()) for text in records.texts]
     if records.has("criterion"):
         criteria = records.table["criterion"].to_pylist()
@@ -107,6 +110,16 @@ def _digests(records: Records) -> list[bytes | None]:
             for key, criterion in zip(keys, criteria, strict=True)
         ]
     return [blake2b(key.encode(), digest_size=16).digest() if key else None for key in keys]
+
+
+def _graph_digest(graph: Graphs) -> bytes:
+    digest = blake2b(digest_size=16)
+    for name in (*BY_NODE, *BY_EDGE, "token_ids"):
+        if name != "lines":
+            digest.update(getattr(graph, name).astype(np.int64).tobytes() + b"|")
+    if graph.node_features is not None:
+        digest.update(graph.node_features.tobytes())
+    return digest.digest()
 
 
 def _contradictions(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[str, int]:

@@ -49,6 +49,11 @@ class Ragged:
         """Length of each item, ``[N]``."""
         return np.diff(self.offsets)
 
+    def take(self, indices: NDArray[np.integer[Any]]) -> Ragged:
+        """The items at ``indices [B]``, in this order, by one vectorised gather."""
+        where, offsets = positions(self.offsets, indices)
+        return Ragged(self.values[where], offsets)
+
     def gather(self, indices: NDArray[np.integer[Any]], fill: int, width: int | None = None) -> NDArray[Any]:
         """The items at ``indices [B]`` as one padded matrix ``[B, L]``; ``L`` is the longest of them, or ``width``.
 
@@ -63,3 +68,18 @@ class Ragged:
         padded = np.full((len(starts), width), fill, self.values.dtype)
         padded[inside] = self.values[(starts[:, None] + columns)[inside]]
         return padded
+
+
+def positions(
+    offsets: NDArray[np.int64], indices: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the values of the items at ``indices [B]`` stand, one item after the other, and their own offsets.
+
+    Returns:
+        positions ``[sum of the items' lengths]`` and offsets ``[B + 1]``.
+    """
+    starts = offsets[indices]
+    lengths = offsets[np.asarray(indices) + 1] - starts
+    own = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=own[1:])
+    return np.repeat(starts - own[:-1], lengths) + np.arange(own[-1]), own

@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-REQUIRED_COLUMNS = {"row": pa.int64(), "text": pa.large_string(), "label": pa.int64()}
+from counterpoise.data.graphs import Graphs
+
+REQUIRED_COLUMNS = {"row": pa.int64(), "label": pa.int64()}
 OPTIONAL_COLUMNS = {
+    "text": pa.large_string(),
     "group": pa.large_string(),
     "criterion": pa.large_string(),
     "evidence": pa.large_list(pa.int64()),
@@ -23,9 +26,10 @@ OPTIONAL_COLUMNS = {
 class Records:
     """One split as an Arrow table.
 
-    Columns: ``row`` (int64, unique within a data set), ``text`` (large_string), ``label`` (int64, an index into
-    ``classes``); optionally ``group`` and ``criterion`` (large_string) and ``evidence`` (large_list<int64>: for
-    source code the 1-based lines that decide the label, empty where there are none).
+    Columns: ``row`` (int64, unique within a data set), ``label`` (int64, an index into ``classes``), and ``text``
+    (large_string) or those of a graph (see :meth:`counterpoise.data.graphs.Graphs.to_arrow`); optionally ``group`` and
+    ``criterion`` (large_string) and ``evidence`` (large_list<int64>: for source code the 1-based lines that decide the
+    label, empty where there are none).
     """
 
     table: pa.Table
@@ -38,10 +42,20 @@ class Records:
         table = pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
         return cls(table, tuple(classes))
 
+    @classmethod
+    def from_graphs(cls, graphs: Graphs, columns: dict[str, Any], classes: Sequence[str]) -> Records:
+        """Records that are graphs rather than texts; ``columns`` are all others, as for :meth:`from_columns`."""
+        types = REQUIRED_COLUMNS | OPTIONAL_COLUMNS
+        named = {name: pa.array(values, types[name]) for name, values in columns.items()}
+        table = graphs.to_arrow()
+        return cls(pa.table(named | {name: table[name] for name in table.column_names}), tuple(classes))
+
     def __post_init__(self) -> None:
         for name, kind in REQUIRED_COLUMNS.items():
             if name not in self.table.column_names or self.table.schema.field(name).type != kind:
                 raise ValueError(f"records need a column {name!r} of type {kind}")
+        if not self.has("text") and not self.are_graphs:
+            raise ValueError("records need a column 'text', or those of a graph")
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -60,6 +74,16 @@ class Records:
     def texts(self) -> list[str]:
         """The texts as Python strings, ``[N]``."""
         return self.table["text"].to_pylist()  # type: ignore[no-any-return]
+
+    @property
+    def are_graphs(self) -> bool:
+        """Whether they came as graphs rather than as texts."""
+        return self.has("node_types")
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The graphs, where records are graphs."""
+        return Graphs.from_arrow(self.table.combine_chunks())
 
     def has(self, column: str) -> bool:
         """Whether an optional column is there."""
@@ -91,6 +115,8 @@ class Dataset:
     test: Records | None
     notes: dict[str, Any] = field(default_factory=dict)
     """Counts worth keeping beside the result: bad records, duplicates, leakage, truncation. JSON-ready."""
+    language: str | None = None
+    """Programming language of the texts, for those who parse them: c or cpp; ``None`` for anything else."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -50,6 +50,44 @@ class Model(nn.Module):
     """Which batch size of a hardware profile fits it."""
 
 
+class Features(NamedTuple):
+    """What a backbone makes of its input, before its head."""
+
+    pooled: Tensor
+    """One vector per sample, ``[B, F]``: what the head reads, behind dropout."""
+    states: Tensor | None = None
+    """Where asked for: the states of tokens or nodes, ``[B, L, D]``."""
+    mask: Tensor | None = None
+    """With them: true at real positions, ``[B, L]``."""
+
+
+class Backbone(Model):
+    """A model whose features others can build on: features → ``dropout`` → ``head``.
+
+    A subclass sets ``feature_size``, ``state_size``, ``dropout`` and ``head`` and defines :meth:`features`.
+    """
+
+    feature_size: int
+    """Width of ``Features.pooled``."""
+    state_size: int
+    """Width of ``Features.states``."""
+    dropout: nn.Dropout
+    head: nn.Linear
+
+    def features(self, inputs: Mapping[str, Tensor], *, states: bool = False) -> Features:
+        """The features of a batch.
+
+        Args:
+            inputs: those of this model's encoding, by name.
+            states: also give the states of single tokens or nodes.
+        """
+        raise NotImplementedError
+
+    def forward(self, **inputs: Tensor) -> ModelOutput:
+        """The inputs of this model's encoding, by name, to logits ``[B, C]``."""
+        return ModelOutput(self.head(self.dropout(self.features(inputs).pooled)))
+
+
 def output_layer(width: int, context: ModelContext) -> nn.Linear:
     """The last linear layer, its bias at the log prior ``log π_c`` so that training starts from the class shares."""
     layer = nn.Linear(width, context.n_classes)

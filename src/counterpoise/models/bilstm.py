@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from counterpoise.config.schema import AT_LEAST_ONE, Range
-from counterpoise.models.base import Model, ModelContext, ModelOutput, output_layer, padding_mask
+from counterpoise.models.base import Backbone, Features, ModelContext, output_layer, padding_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class BiLSTMConfig:
     """Probability of zeroing an embedding, a state between layers or a pooled feature."""
 
 
-class BiLSTM(Model):
+class BiLSTM(Backbone):
     """Embeddings → LSTM in both directions → max and mean over real positions → linear."""
 
     Config: ClassVar[type] = BiLSTMConfig
@@ -47,17 +48,20 @@ class BiLSTM(Model):
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = output_layer(4 * config.hidden_size, context)
+        self.feature_size, self.state_size = 4 * config.hidden_size, 2 * config.hidden_size
+        self.head = output_layer(self.feature_size, context)
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> ModelOutput:
-        """``ids [B, L]`` and ``lengths [B]`` to logits ``[B, C]``; the LSTM never reads padding.
+    def features(self, inputs: Mapping[str, Tensor], *, states: bool = False) -> Features:
+        """``ids [B, L]`` and ``lengths [B]`` to mean and maximum of the states; the LSTM never reads padding.
 
         Packing needs the lengths on the CPU: on a GPU each forward pass waits for this one small copy.
         """
+        ids, lengths = inputs["ids"], inputs["lengths"]
         embedded = self.dropout(self.embedding(ids))
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1])
-        mask = padding_mask(lengths, ids.shape[1])[:, :, None]
-        mean = states.sum(1) / lengths[:, None].to(states.dtype)  # padded states are zero
-        largest = states.masked_fill(~mask, float("-inf")).amax(1)
-        return ModelOutput(self.head(self.dropout(torch.cat([mean, largest], dim=1))))
+        found, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=ids.shape[1])
+        mask = padding_mask(lengths, ids.shape[1])
+        mean = found.sum(1) / lengths[:, None].to(found.dtype)  # padded states are zero
+        largest = found.masked_fill(~mask[:, :, None], float("-inf")).amax(1)
+        pooled = torch.cat([mean, largest], dim=1)
+        return Features(pooled, found, mask) if states else Features(pooled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoise.config.schema import AT_LEAST_ONE, Range
-from counterpoise.models.base import Model, ModelContext, ModelOutput, output_layer, padding_mask
+from counterpoise.models.base import Backbone, Features, ModelContext, output_layer, padding_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class TextCNNConfig:
     """Probability of zeroing an embedding or a pooled feature."""
 
 
-class TextCNN(Model):
+class TextCNN(Backbone):
     """Embeddings → convolutions → max over real positions → linear."""
 
     Config: ClassVar[type] = TextCNNConfig
@@ -42,15 +43,21 @@ class TextCNN(Model):
             nn.Conv1d(width, config.filters, size, padding=size // 2) for size in config.kernel_sizes
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = output_layer(config.filters * len(config.kernel_sizes), context)
+        self.feature_size = self.state_size = config.filters * len(config.kernel_sizes)
+        self.head = output_layer(self.feature_size, context)
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> ModelOutput:
-        """``ids [B, L]`` and ``lengths [B]`` to logits ``[B, C]``; padding never reaches a logit."""
+    def features(self, inputs: Mapping[str, Tensor], *, states: bool = False) -> Features:
+        """``ids [B, L]`` and ``lengths [B]`` to the largest answer of each filter; padding never reaches it."""
+        ids, lengths = inputs["ids"], inputs["lengths"]
         mask = padding_mask(lengths, ids.shape[1])
         embedded = self.dropout(self.embedding(ids)) * mask[:, :, None]
         channels = embedded.transpose(1, 2)
-        pooled = []
+        found, pooled = [], []
         for convolution in self.convolutions:
             features = convolution(channels)[:, :, : ids.shape[1]]  # an even width would add one position
+            found.append(features)
             pooled.append(features.masked_fill(~mask[:, None, :], float("-inf")).amax(dim=2))
-        return ModelOutput(self.head(self.dropout(torch.cat(pooled, dim=1).relu())))
+        pooled_features = torch.cat(pooled, dim=1).relu()
+        if not states:
+            return Features(pooled_features)
+        return Features(pooled_features, torch.cat(found, dim=1).relu().transpose(1, 2), mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.hub import only_local
-from counterpoise.models.base import Model, ModelContext, ModelOutput, output_layer, padding_mask
+from counterpoise.models.base import Backbone, Features, ModelContext, output_layer, padding_mask
 from counterpoise.models.encoder import Encoder, EncoderSize
 
 
@@ -56,7 +56,7 @@ class TransformerConfig:
             yield Problem("freeze_layers", f"must be at most layers={self.layers}, but is {self.freeze_layers}.")
 
 
-class Transformer(Model):
+class Transformer(Backbone):
     """Encoder → pooling over real tokens → dropout → linear.
 
     The encoder from scratch also hands the head the maximum of its convolution's features, past the layers: they learn
@@ -75,16 +75,18 @@ class Transformer(Model):
         )
         parts = (2 if config.pooling == "mean_max" else 1) + (config.pretrained is None)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = output_layer(self.encoder.width * parts, context)
+        self.feature_size, self.state_size = self.encoder.width * parts, self.encoder.width
+        self.head = output_layer(self.feature_size, context)
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> ModelOutput:
-        """``ids [B, L]`` and ``lengths [B]`` to logits ``[B, C]``; padding never reaches a logit."""
+    def features(self, inputs: Mapping[str, Tensor], *, states: bool = False) -> Features:
+        """``ids [B, L]`` and ``lengths [B]`` to one vector each ``[B, F]``; padding never reaches it."""
+        ids, lengths = inputs["ids"], inputs["lengths"]
         mask = padding_mask(lengths, ids.shape[1])
-        states, local = self.encoder(ids, mask)
-        pooled = pool(states, mask, self.pooling)
+        found, local = self.encoder(ids, mask)
+        pooled = pool(found, mask, self.pooling)
         if local is not None:
             pooled = torch.cat([pooled, pool(local, mask, "max")], dim=1)
-        return ModelOutput(self.head(self.dropout(pooled)))
+        return Features(pooled, found, mask) if states else Features(pooled)
 
 
 def pool(states: Tensor, mask: Tensor, how: str) -> Tensor:

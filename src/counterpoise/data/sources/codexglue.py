@@ -75,7 +75,7 @@ class CodeXGlue(Source):
         splits = {split: part.records(self.CLASSES) for split, part in parts.items()}
         check_classes(splits, "data.path" if config.path is not None else "data.hub")
         notes = collector.notes()
-        return Dataset("codexglue", splits["train"], splits["valid"], splits.get("test"), notes)
+        return Dataset("codexglue", splits["train"], splits["valid"], splits.get("test"), notes, language="c")
 
     def _read_folder(self, value: str, columns: Mapping[str, Column], collector: Collector) -> dict[str, Checked]:
         folder = existing(value, "data.path", folder=True)

@@ -44,6 +44,8 @@ class TableConfig(SourceConfig):
     """Records of one group (author, document, question) never stand in two splits."""
     criterion_column: str | None = None
     """A second text that the first is judged by, such as a question."""
+    language: Literal["c", "cpp"] | None = None
+    """Programming language of the texts, for models that read code graphs; null for any other text."""
     labels: list[str | int] | None = None
     """All labels in the order of the classes; null: those found, integers by number, strings by alphabet."""
     split: Literal["given", "stratified", "grouped"] | None = None
@@ -120,7 +122,8 @@ class Table(Source):
         kind = self._kind() if whole else "given"
         notes = collector.notes() | {"split": {"kind": kind, "seed": config.split_seed if whole else None}}
         name = Path(config.path or config.train or "").name.split(".")[0] or "table"
-        return Dataset(name, records["train"], records["valid"], records.get("test"), notes)
+        splits = records["train"], records["valid"], records.get("test")
+        return Dataset(name, *splits, notes=notes, language=config.language)
 
     def _files(self) -> tuple[bool, dict[str, Path]]:
         """Whether it is one file for all, and the files by split (``train`` for the whole)."""

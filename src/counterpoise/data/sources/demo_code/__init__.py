@@ -109,7 +109,7 @@ class DemoCode(Source):
             first_row += sum(counts)
         splits["train"], flipped = self._with_noise(splits["train"])
         notes: dict[str, Any] = {"weaknesses": kinds, "flipped_train_labels": flipped}
-        return Dataset("demo_code", splits["train"], splits["valid"], splits.get("test"), notes)
+        return Dataset("demo_code", splits["train"], splits["valid"], splits.get("test"), notes, language="c")
 
     def _split(
         self, split: str, counts: tuple[int, int], first_row: int, seen: set[str]

@@ -1,0 +1,286 @@
+"""Graphs: of source code by its syntax and flow, of other texts by neighbouring words, or as they came."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Auto
+from counterpoise.data.cache import Cache, dataset_fingerprint, file_checksum
+from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.encode.graph_statistics import draw, statistics
+from counterpoise.data.graphs import Graphs, NamedGraphs
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import fail
+from counterpoise.jsonio import read_json, write_json
+
+FORMAT = 1
+"""Raised whenever the layout of a cache entry changes, or graphs are made otherwise."""
+VOCABULARY, PROPERTIES, NOTES = "graph_vocabulary.json", "graphs.json", "notes.json"
+STATISTICS, PICTURE = "graph_statistics.json", "graph_statistics.png"
+"""Files of a cache entry; all but the notes are kept with the run."""
+UNKNOWN = "<unknown>"
+"""Stands first among node types and sub-tokens: whatever the training split lacks."""
+PARSERS = ("tree-sitter", "tree-sitter-c", "tree-sitter-cpp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphsConfig:
+    """How records become graphs."""
+
+    parser: Literal["c", "cpp", "windows"] | Auto = "auto"
+    """c and cpp parse source code, windows joins neighbouring words of any text; auto goes by the data's language.
+    Records that came as graphs are taken as they are."""
+    max_nodes: Annotated[int, AT_LEAST_ONE] = 1000
+    """Largest graph; of a syntax tree the nodes nearest to its root are kept, and what is cut is counted."""
+    comments: bool = False
+    """Whether comments in source code are nodes."""
+    vocab_size: Annotated[int, AT_LEAST_ONE] = 4096
+    """Sub-tokens that are told apart: those that stand in most functions of the training split."""
+    window: Annotated[int, AT_LEAST_ONE] = 3
+    """Words that a word is joined to, on each side (parser=windows only)."""
+    workers: Annotated[int | Auto, NON_NEGATIVE] = "auto"
+    """Processes that parse; auto takes one per core, 0 and 1 parse in this one."""
+    reuse: str | None = None
+    """Folder of a run whose vocabulary and settings are taken up again, in place of all of the above but workers."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names by number; each begins with :data:`UNKNOWN`."""
+
+    node_types: Sequence[str]
+    sub_tokens: Sequence[str]
+    edge_types: Sequence[str]
+    """One name per direction of travel; a reverse is named after what it reverses."""
+    reverse_edge_types: Sequence[int]
+
+    @classmethod
+    def learn(cls, train: NamedGraphs, size: int) -> Vocabulary:
+        """Of the training split: all node types, the ``size`` sub-tokens that stand in most graphs, two at least."""
+        types = np.unique(train.graphs.node_types)
+        owners = np.repeat(np.arange(len(train.graphs)), np.diff(train.graphs.token_offsets))
+        pairs = np.unique(np.stack([owners, train.graphs.token_ids.astype(np.int64)]), axis=1)
+        found = np.bincount(pairs[1], minlength=len(train.token_names))
+        names = np.asarray(train.token_names, dtype=object)
+        order = sorted(np.flatnonzero(found >= 2).tolist(), key=lambda index: (-found[index], names[index]))
+        edge_types, reverse = _directions(train)
+        return cls(
+            [UNKNOWN, *(train.type_names[index] for index in types)],
+            [UNKNOWN, *(names[index] for index in order[: size - 1])],
+            edge_types,
+            reverse,
+        )
+
+    def apply(self, named: NamedGraphs) -> Graphs:
+        """The graphs with these numbers, edges in both directions, in rows by target.
+
+        Raises:
+            UserError: if they have edges of a type that the training split lacks.
+        """
+        strange = sorted({named.edge_names[index] for index in np.unique(named.graphs.edge_types)} - {*self.edge_types})
+        if strange:
+            what = f"edges of type {', '.join(strange)} stand in no graph of the training split."
+            raise fail("data", what, "Split the data anew, or leave those graphs out.")
+        undirected = list(self.reverse_edge_types) == list(range(len(self.edge_types)))
+        if undirected and not named.graphs.is_symmetric():
+            what = "every edge of the training split stands in both directions, but not so in the other splits."
+            raise fail("data", what, "Give all graphs the edges of both directions, or all of them those of one.")
+        graphs = replace(
+            named.graphs,
+            node_types=_numbers(self.node_types, named.type_names)[named.graphs.node_types],
+            token_ids=_numbers(self.sub_tokens, named.token_names)[named.graphs.token_ids],
+            edge_types=_numbers(self.edge_types, named.edge_names)[named.graphs.edge_types],
+        )
+        return graphs.mirrored(self.reverse_edge_types)
+
+
+def _directions(train: NamedGraphs) -> tuple[list[str], list[int]]:
+    """Edge types with those of their reverses; of graphs that hold both directions already, as they are."""
+    names = list(train.edge_names)
+    if train.graphs.is_symmetric() and len(train.graphs.edge_types):
+        return names, list(range(len(names)))
+    count = len(names)
+    return [*names, *(f"{name} reversed" for name in names)], [*range(count, 2 * count), *range(count)]
+
+
+def _numbers(known: Sequence[str], names: Sequence[str]) -> NDArray[np.int32]:
+    numbers = {name: number for number, name in enumerate(known)}
+    return np.array([numbers.get(name, 0) for name in names] or [0], np.int32)
+
+
+@dataclass(frozen=True)
+class GraphSplit:
+    """One split as graphs."""
+
+    graphs: Graphs
+    """Edges in both directions, in rows by target."""
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Nodes per graph, ``[N]``."""
+        return self.graphs.sizes
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """One graph of all nodes and edges of those at ``indices [B]``, which are not joined to each other.
+
+        ``sizes [B]`` (nodes of each graph), ``node_types [n]``, ``sub_token_counts [n]`` and ``sub_tokens [t]``,
+        ``sources``, ``targets`` and ``edge_types [e]`` ordered by target, type and source; all int64. Where nodes came
+        with numbers, also ``node_features [n, F]``, float32.
+        """
+        chosen = self.graphs.take(indices)
+        sources, targets = chosen.in_one()
+        inputs = {
+            "sizes": torch.from_numpy(chosen.sizes),
+            "node_types": _long(chosen.node_types),
+            "sub_tokens": _long(chosen.token_ids),
+            "sub_token_counts": _long(chosen.token_counts),
+            "sources": torch.from_numpy(sources),
+            "targets": torch.from_numpy(targets),
+            "edge_types": _long(chosen.edge_types),
+        }
+        if chosen.node_features is not None:
+            inputs["node_features"] = torch.from_numpy(chosen.node_features)
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), torch.from_numpy(self.rows[indices]))
+
+
+def _long(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(values.astype(np.int64))
+
+
+class GraphEncoding(Encoding):
+    """Graphs of records, whatever they are."""
+
+    Config: ClassVar[type] = GraphsConfig
+    kind: ClassVar[str] = "graphs"
+
+    def __init__(self, config: GraphsConfig) -> None:
+        self.config = config
+
+    def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
+        """Make the graphs of all splits, number what is in them by the training split; both are cached.
+
+        Raises:
+            UserError: if the graphs of two splits do not fit each other, or what is to be used again is not there.
+        """
+        config, vocabulary = self.config, None
+        if config.reuse is not None:
+            config, vocabulary = _taken_up(Path(config.reuse).expanduser(), config)
+        settings = {name: value for name, value in asdict(config).items() if name not in ("workers", "reuse")}
+        settings["parser"] = _parser(dataset, config)
+        key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **settings}
+        key["versions"] = {name: version(name) for name in PARSERS}
+        if vocabulary is not None:
+            key["vocabulary"] = file_checksum(vocabulary)
+        build = partial(self._build, dataset, replace(config, parser=settings["parser"]), vocabulary)
+        return cache.read("graphs", key, build, partial(self._read, dataset))
+
+    def _build(self, dataset: Dataset, config: GraphsConfig, reused: Path | None, folder: Path) -> None:
+        vocabulary = None if reused is None else Vocabulary(**read_json(reused))
+        notes: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
+        properties: dict[str, Any] = {}
+        for name, records in dataset.splits().items():  # the training split comes first
+            named = make_graphs(records, config)
+            vocabulary = vocabulary or Vocabulary.learn(named, config.vocab_size)
+            graphs = vocabulary.apply(named)
+            _write(folder / f"{name}.arrow", graphs)
+            figures[name] = statistics(graphs, named, vocabulary.edge_types, records.labels, dataset.classes)
+            notes[name] = {key: figures[name][key] for key in ("graphs", "truncated", "parse_errors")}
+            if not properties:
+                width = 0 if graphs.node_features is None else graphs.node_features.shape[1]
+                properties = _properties(vocabulary, config, width)
+        assert vocabulary is not None
+        write_json(folder / VOCABULARY, asdict(vocabulary))
+        write_json(folder / PROPERTIES, properties)
+        write_json(folder / NOTES, notes)
+        write_json(folder / STATISTICS, figures)
+        with (folder / PICTURE).open("wb") as file:
+            draw(file, figures)
+
+    def _read(self, dataset: Dataset, folder: Path) -> Encoded:
+        """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
+        properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
+        vocabulary = Vocabulary(**read_json(folder / VOCABULARY))
+        if properties["node_types"] != len(vocabulary.node_types):
+            raise ValueError(f"{VOCABULARY} does not belong to {PROPERTIES}")
+        splits = {}
+        for name, records in dataset.splits().items():
+            graphs = _read_graphs(folder / f"{name}.arrow", properties)
+            if len(graphs) != len(records):
+                raise ValueError(f"{name}.arrow holds {len(graphs)} graphs, not {len(records)}")
+            splits[name] = GraphSplit(graphs, records.labels, records.rows)
+        artefacts = {name: folder / name for name in (VOCABULARY, PROPERTIES, STATISTICS, PICTURE)}
+        return Encoded(splits, properties, artefacts, {"graphs": notes})
+
+
+def make_graphs(records: Records, config: GraphsConfig) -> NamedGraphs:
+    """The graphs of a split; ``config.parser`` is no longer auto."""
+    raise NotImplementedError
+
+
+def _properties(vocabulary: Vocabulary, config: GraphsConfig, width: int) -> dict[str, Any]:
+    settings = {name: value for name, value in asdict(config).items() if name not in ("workers", "reuse")}
+    return {
+        "node_types": len(vocabulary.node_types),
+        "sub_tokens": len(vocabulary.sub_tokens),
+        "edge_types": len(vocabulary.edge_types),
+        "reverse_edge_types": list(vocabulary.reverse_edge_types),
+        "node_features": width,
+        "settings": settings,
+    }
+
+
+def _parser(dataset: Dataset, config: GraphsConfig) -> Any:
+    if dataset.train.are_graphs:
+        return None
+    return (dataset.language or "windows") if config.parser == "auto" else config.parser
+
+
+def _taken_up(folder: Path, config: GraphsConfig) -> tuple[GraphsConfig, Path]:
+    """The settings and the vocabulary file of an earlier run."""
+    path = folder / VOCABULARY
+    try:
+        settings = dict(read_json(folder / PROPERTIES)["settings"])
+        read_json(path)
+        return GraphsConfig(**{**settings, "workers": config.workers}), path
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        what = f"{folder} has no vocabulary of graphs that could be used again: {reason}."
+        raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads graphs.") from error
+
+
+def _write(path: Path, graphs: Graphs) -> None:
+    table = graphs.to_arrow()
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read_graphs(path: Path, properties: Mapping[str, Any]) -> Graphs:
+    """Graphs, memory-mapped. Raises ``ValueError`` for whatever no model of these properties can read."""
+    with pa.memory_map(str(path)) as file:
+        graphs = Graphs.from_arrow(pa.ipc.open_file(file).read_all())
+    for name, size in (("node_types", "node_types"), ("token_ids", "sub_tokens"), ("edge_types", "edge_types")):
+        if getattr(graphs, name).max(initial=0) >= properties[size]:
+            raise ValueError(f"{path.name}: {name} goes beyond the vocabulary")
+    if (0 if graphs.node_features is None else graphs.node_features.shape[1]) != properties["node_features"]:
+        raise ValueError(f"{path.name} has other node features than {PROPERTIES} says")
+    return graphs
+
+
+def processes(workers: int | str) -> int:
+    """How many processes ``workers`` stands for."""
+    return len(os.sched_getaffinity(0)) if workers == "auto" else max(int(workers), 1)
