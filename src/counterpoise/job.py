@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
+from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import HardwareConfig
 from counterpoise.data.cache import Cache
-from counterpoise.data.encode.base import Encoded
+from counterpoise.data.encode.base import Encoded, EncodedSplit, at_epoch
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
@@ -71,6 +73,15 @@ class Job:
     signals: SignalGuard
     mirror: NoMirror
     protocol: Protocol
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    """Of the model, those that come from earlier runs."""
+    features: Callable[[], Mapping[str, EncodedSplit]] | None = None
+    """The splits in the form that the model is fed with in each epoch; ``None`` where that is as they were encoded."""
+
+    @property
+    def splits(self) -> Mapping[str, EncodedSplit]:
+        """What the model is fed with, by name."""
+        return self.encoded.splits if self.features is None else self.features()
 
     @property
     def seed(self) -> int:
@@ -136,7 +147,7 @@ class Job:
 
     def _fit(self, trainer: Trainer) -> History:
         try:
-            return trainer.fit(self.loader(self.seed), self.encoded.splits["valid"])
+            return trainer.fit(self.loader(self.seed), self.splits["valid"])
         except torch.OutOfMemoryError as error:  # of the optimizer's own state: a smaller batch would not help
             message = str(error).splitlines()[0]
         raise OutOfMemoryError("the optimizer's step", message)
@@ -144,14 +155,23 @@ class Job:
     def context(self) -> ModelContext:
         """What the model must know of the data."""
         counts = self.dataset.train.class_counts()
-        return ModelContext(tuple((counts / counts.sum()).tolist()), self.encoded.properties)
+        branches = {name: branch.model for name, branch in self.branches.items()}
+        return ModelContext(tuple((counts / counts.sum()).tolist()), self.encoded.properties, branches)
 
-    def loader(self, seed: int) -> Loader:
-        """Batches of the training split, in the order of this seed."""
+    def loader(self, seed: int, *, last_form: bool = False) -> Loader:
+        """Batches of the training split, in the order of this seed.
+
+        Args:
+            seed: decides the order.
+            last_form: give every epoch the form of the last one, in which all that is ever trained is trained.
+        """
+        train = self.splits["train"]
+        if last_form:
+            train = at_epoch(train, self.experiment.plain.train.epochs - 1)
         balance = self.experiment["balance"].build()
         labels, classes = self.dataset.train.labels, self.dataset.classes
         return Loader(
-            self.encoded.splits["train"],
+            train,
             batch_size=self.plan.batch_size,
             accumulation=self.plan.accumulation,
             seed=seed,
@@ -237,9 +257,9 @@ class Job:
         best.load_model(trainer.module)
         measured = {}
         for name in ("valid", "test"):
-            if name in self.encoded.splits:
-                batches = SplitBatches(self.encoded.splits[name], self.plan.evaluation_batch)
-                found = trainer.evaluate(batches)
+            if name in self.splits:
+                batches = SplitBatches(self.splits[name], self.plan.evaluation_batch)
+                found = trainer.evaluate(batches.at(history.best_epoch))
                 path = self.folder.predictions(name)
                 write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
                 self.storage.insist(path.name, path, write)

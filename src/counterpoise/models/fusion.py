@@ -55,6 +55,11 @@ class FusionConfig:
     fresh_transformer: TransformerConfig = field(default_factory=TransformerConfig)
     """The text branch, where it comes from no run."""
 
+    @property
+    def states_read(self) -> int:
+        """Longest sequence of states that the layer reads; 0 where it reads none."""
+        return self.max_states if self.layer == "cross_attention" else 0
+
     def problems(self) -> Iterable[Problem]:
         """Relations between the fields."""
         if self.layer == "cross_attention" and self.hidden_size % self.heads:
@@ -105,8 +110,7 @@ class Fusion(Model):
 
     def __init__(self, config: FusionConfig, context: ModelContext) -> None:
         super().__init__()
-        self.reads_states = config.layer == "cross_attention"
-        self.max_states = config.max_states
+        self.states_read = config.states_read
         self.frozen = config.mode == "frozen"
         self.transformer = _branch(TEXT, config, context)
         self.gnn = _branch(GRAPH, config, context)
@@ -130,7 +134,7 @@ class Fusion(Model):
 
     def branch_features(self, name: str, inputs: Mapping[str, Tensor]) -> BranchFeatures:
         """What :meth:`forward` needs of a branch for these inputs of its encoding."""
-        return branch_features(getattr(self, name), inputs, self.max_states if self.reads_states else 0)
+        return branch_features(getattr(self, name), inputs, self.states_read)
 
     def forward(self, **inputs: Tensor) -> ModelOutput:
         """The inputs of both encodings, or the features of both branches as :func:`named` names them, to logits."""
@@ -149,7 +153,7 @@ def _branch(name: str, config: FusionConfig, context: ModelContext) -> Backbone:
     if getattr(config, name) != FRESH:
         return copy.deepcopy(context.branches[name])
     own = ModelContext(context.class_shares, context.encoding[Fusion.branches[name]])
-    return FRESH_BRANCHES[name](getattr(config, f"fresh_{name}"), own)  # type: ignore[call-arg]
+    return FRESH_BRANCHES[name](getattr(config, f"fresh_{name}"), own)
 
 
 def branch_features(branch: Backbone, inputs: Mapping[str, Tensor], max_states: int) -> BranchFeatures:

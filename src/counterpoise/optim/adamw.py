@@ -83,7 +83,8 @@ def parameter_groups(
         UserError: if ``factors`` names no component, or nothing is trainable.
     """
     parts = components(model)
-    unknown = [name for name in factors if name not in parts]
+    frozen = {name for name, child in model.named_children() if any(True for _ in child.parameters())}
+    unknown = [name for name in factors if name not in parts and name not in frozen]  # a frozen one's has no effect
     if unknown:
         raise UserError(
             Problem(f"optimizer.lr_factors.{name}", "the model has no such component.", nearest(name, parts))

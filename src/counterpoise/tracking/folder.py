@@ -202,8 +202,8 @@ class RunFolder:
 
         Args:
             config: the resolved config.
-            facts: those of ``plan``, ``data_fingerprint`` and ``classes`` that are given must be the same; another
-                ``machine`` is warned about.
+            facts: those of ``plan``, ``data_fingerprint``, ``classes`` and ``branches`` that are given must be the same;
+                another ``machine`` is warned about.
 
         Raises:
             UserError: if the folder holds a run with another config, plan or data, naming each difference, or one that
@@ -222,7 +222,7 @@ class RunFolder:
             ) from error
         now = to_plain({"format": FORMAT, **facts})
         problems = differences(before.get("config"), to_plain(config))
-        for name in ("format", "plan", "data_fingerprint", "classes"):
+        for name in ("format", "plan", "data_fingerprint", "classes", "branches"):
             problems += differences(before.get(name), now[name], name) if name in now else []
         changed = differences(before.get("machine"), now["machine"], "machine") if "machine" in now else []
         if changed and not self.result.exists():

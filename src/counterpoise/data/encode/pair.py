@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -48,7 +48,9 @@ class PairSplit:
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The inputs of both encodings, whose names differ."""
         text, graph = self.tokens.batch(indices), self.graphs.batch(indices)
-        return Batch({**dict(text.inputs), **dict(graph.inputs)}, text.labels, text.rows)
+        assert isinstance(text.inputs, Mapping)
+        assert isinstance(graph.inputs, Mapping)
+        return Batch({**text.inputs, **graph.inputs}, text.labels, text.rows)
 
 
 class TokensAndGraphs(Encoding):

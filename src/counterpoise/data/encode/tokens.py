@@ -106,7 +106,7 @@ class Tokens(Encoding):
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
         properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
-        _check_tokenizer(folder / TOKENIZER, properties)
+        check_tokenizer(folder / TOKENIZER, properties)
         splits = {}
         for name, split in dataset.splits().items():
             ids = _read_column(folder / f"{name}.arrow", properties["vocab_size"], properties["max_length"])
@@ -142,7 +142,7 @@ def taken_up(folder: Path) -> tuple[TokensConfig, Tokenizer]:
     """
     try:
         properties = dict(read_json(folder / PROPERTIES))
-        _check_tokenizer(folder / TOKENIZER, properties)
+        check_tokenizer(folder / TOKENIZER, properties)
         config = TokensConfig(
             pretrained=properties["pretrained"],
             vocab_size=int(properties["vocab_size"]),
@@ -265,7 +265,7 @@ def _write_column(path: Path, ids: Ragged) -> None:
         writer.write_table(table)
 
 
-def _check_tokenizer(path: Path, properties: Mapping[str, Any]) -> None:
+def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> None:
     try:
         tokenizer = load_tokenizer(path)
     except Exception as error:  # the library has no error of its own
