@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from counterpoise.config.targets import Component, resolve_component
 from counterpoise.config.values import show
 from counterpoise.data.cache import component_key, file_checksum
 from counterpoise.data.encode import graphs, tokens
+from counterpoise.data.encode.base import Encoded
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import MODEL, Checkpoint, CheckpointStore
 from counterpoise.errors import Problem, UserError, fail, near
@@ -31,6 +33,8 @@ VOCABULARIES = {
     "graphs": (graphs.PROPERTIES, graphs.VOCABULARY),
 }
 """Files that a run keeps of each kind of encoding: its properties, and what they were learnt from."""
+PACKAGES = ("counterpoise", "torch", "torch-geometric", "transformers", "tokenizers", *graphs.PARSERS)
+"""Whose versions a branch's answers depend on."""
 FINISH = "Name the folder of a finished run."
 
 
@@ -40,6 +44,8 @@ class Branch:
 
     name: str
     """What it is used as, e.g. ``transformer``."""
+    kind: str
+    """Of the encoding that it reads: ``tokens`` or ``graphs``."""
     folder: Path
     component: Component
     """Its class and its own config."""
@@ -56,6 +62,16 @@ class Branch:
     def facts(self) -> dict[str, Any]:
         """What a run that is resumed must find again, JSON-ready."""
         return {"model": component_key(self.component), "weights": self.weights, "vocabulary": self.vocabulary}
+
+    def answer_key(self, data_fingerprint: str, encoded: Encoded) -> dict[str, Any]:
+        """All that its answers for a data set depend on beside the machine, JSON-ready: not what it is joined with."""
+        return {
+            **self.facts,
+            "data": data_fingerprint,
+            "encoding": encoded.properties[self.kind],
+            "formats": [tokens.FORMAT, graphs.FORMAT],
+            "versions": {name: version(name) for name in PACKAGES},
+        }
 
 
 def open_branches(experiment: Experiment, dataset: Dataset, data_fingerprint: str) -> dict[str, Branch]:
@@ -125,6 +141,7 @@ class _Opening:
         model = self._model(component, properties, checkpoint)
         return Branch(
             self.name,
+            self.kind,
             self.folder,
             component,
             model,

@@ -6,10 +6,8 @@ An entry depends on the branch's weights and its input alone, so that all seeds 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from counterpoise.branches import Branch
 from counterpoise.config.targets import Component
-from counterpoise.data.cache import Cache, component_key, file_checksum
+from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded, EncodedSplit, StagedSplit
 from counterpoise.data.encode.features import FeatureSplit, FeatureWriter, read_features
 from counterpoise.data.records import Dataset
@@ -29,14 +27,10 @@ from counterpoise.engine.memory import MemoryPlan
 from counterpoise.models.base import Backbone
 from counterpoise.models.fusion import Fusion, branch_features, named
 
-log = logging.getLogger(__name__)
-
 FORMAT = 1
 """Raised whenever features are computed or laid out otherwise."""
 BATCH = 64
 """Samples at once. Not the run's evaluation batch: what is computed must not depend on a trial's batch size."""
-PACKAGES = ("counterpoise", "torch", "torch-geometric", "transformers")
-"""Whose versions features depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +39,6 @@ class FrozenFeatures:
 
     dataset: Dataset
     data_fingerprint: str
-    encoding: Component
     encoded: Encoded
     branches: Mapping[str, Branch]
     cache: Cache
@@ -90,25 +83,20 @@ class FrozenFeatures:
         return {
             "format": FORMAT,
             "branch": branch.name,
-            **branch.facts,
-            "data": self.data_fingerprint,
-            "encoding": {
-                **component_key(self.encoding),
-                "files": {name: file_checksum(path) for name, path in self.encoded.artefacts.items()},
-            },
+            **branch.answer_key(self.data_fingerprint, self.encoded),
             "max_states": max_states,
             "device": {"type": self.device.type, "tf32": self.tf32 and self.device.type == "cuda"},
             "batch": BATCH,
-            "versions": {name: version(name) for name in PACKAGES},
         }
 
     def _compute(self, branch: Branch, max_states: int, folder: Path) -> None:
-        log.info("Features of the %s branch are computed, once for all runs with it.", branch.name)
+        self.console.print(f"Features of the branch {branch.name} are computed, once for all runs with it.")
         model = copy.deepcopy(branch.model).to(self.device).eval()
         total = sum(map(len, self.dataset.splits().values()))
         memory = MemoryPlan()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        shown = self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=not shown) as progress:
             task = progress.add_task(f"features of {branch.name}", total=total)
             done = 0
             for name, split in self.encoded.splits.items():

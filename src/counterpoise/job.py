@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
+from counterpoise.alone import Alone
 from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import HardwareConfig
@@ -38,6 +39,7 @@ from counterpoise.jsonio import write_sealed
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
+from counterpoise.optim.adamw import all_components
 from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
@@ -50,6 +52,7 @@ from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
+from counterpoise.tracking.gradients import GradientRecorder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ class Job:
         if history.verdict.decision < Decision.ABORT:
             self.signals.obey()  # resuming a run that was aborted would only abort it again
         measured = self._measure(trainer, history)
+        alone = self._alone(trainer, cache)
         self.mirror.finish()
         result = make_result(
             self.dataset,
@@ -128,6 +132,7 @@ class Job:
             test=measured.get("test"),
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
+            **({"branches": alone} if alone else {}),
             **self.mirror.facts(),
         )
         self.storage.settle()  # a folder that has a result lacks nothing
@@ -200,6 +205,7 @@ class Job:
             prefetch=self.hardware.workers or 0,
             observers=[
                 FileRecorder(self.folder, self.storage),
+                GradientRecorder(self.folder, list(all_components(model)), self.storage),
                 AlarmRecorder(self.folder, self.storage, guard.policy),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
                 self._steady,
@@ -239,6 +245,19 @@ class Job:
             CollapseGuard(guard.collapse, guard.policy, circumstances),
             NonFiniteGuard(guard.non_finite, guard.policy, circumstances),
         ]
+
+    def _alone(self, trainer: Trainer, cache: Cache) -> dict[str, dict[str, Any]]:
+        """What the branches from earlier runs come to by themselves."""
+        measure = Alone(
+            dataset=self.dataset,
+            data_fingerprint=self.fingerprint,
+            encoded=self.encoded,
+            cache=cache,
+            fabric=self.fabric,
+            loss=trainer.loss,
+            batch_size=self.plan.evaluation_batch,
+        )
+        return measure.figures(self.branches)
 
     def _measure(self, trainer: Trainer, history: History) -> dict[str, dict[str, Any]]:
         """Metrics and predictions of the best checkpoint on validation and test."""

@@ -108,7 +108,6 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         frozen = FrozenFeatures(
             dataset=dataset,
             data_fingerprint=data_fingerprint,
-            encoding=experiment["encoding"],
             encoded=encoded,
             branches=branches,
             cache=cache,
