@@ -20,6 +20,7 @@ from counterpoise.config.schema import AT_LEAST_ONE, Range
 from counterpoise.errors import Problem, fail
 from counterpoise.models.base import FRESH, Backbone, Model, ModelContext, ModelOutput
 from counterpoise.models.encoder import attention
+from counterpoise.models.gnn import GNN, GNNConfig
 from counterpoise.models.transformer import Transformer, TransformerConfig
 
 TEXT, GRAPH = "transformer", "gnn"
@@ -54,6 +55,8 @@ class FusionConfig:
     """Probability of zeroing a feature of the fusion layer."""
     fresh_transformer: TransformerConfig = field(default_factory=TransformerConfig)
     """The text branch, where it comes from no run."""
+    fresh_gnn: GNNConfig = field(default_factory=GNNConfig)
+    """The graph branch, where it comes from no run."""
 
     @property
     def states_read(self) -> int:
@@ -65,16 +68,12 @@ class FusionConfig:
         if self.layer == "cross_attention" and self.hidden_size % self.heads:
             yield Problem("heads", f"must divide hidden_size={self.hidden_size}, but is {self.heads}.")
         for name in (TEXT, GRAPH):
-            if getattr(self, name) != FRESH:
-                continue
-            if name not in FRESH_BRANCHES:
-                yield Problem(name, "must be the folder of a finished run.", f"Write model.{name}=outputs/...")
-            elif self.mode != "discriminative":
+            if getattr(self, name) == FRESH and self.mode != "discriminative":
                 message = f"must be the folder of a finished run with mode={self.mode}, but is {FRESH!r}."
                 yield Problem(name, message, "A frozen branch learns nothing; mode=discriminative trains it.")
 
 
-FRESH_BRANCHES: Mapping[str, type[Backbone]] = {TEXT: Transformer}
+FRESH_BRANCHES: Mapping[str, type[Backbone]] = {TEXT: Transformer, GRAPH: GNN}
 """What a branch is made of from scratch, by name; its config is the field ``fresh_<name>``."""
 
 
