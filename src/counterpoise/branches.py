@@ -157,7 +157,10 @@ class _Opening:
         run = RunFolder(self.folder)
         if not run.metadata.is_file():
             runs = runs_near(self.folder)
-            raise self._refuse(f"is no run folder: it has no {run.metadata.name}.", runs or f"{FINISH} Or {FRESH}.")
+            raise self._refuse(
+                f"is no run folder: it has no {run.metadata.name}.",
+                runs or f"Name the folder of a finished run, or {FRESH}.",
+            )
         if not run.result.is_file():
             resume = f"Finish it with resume={near(self.folder)}, or name another."
             raise self._refuse(f"is a run that has not finished: it has no {run.result.name}.", resume)

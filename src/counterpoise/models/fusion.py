@@ -31,10 +31,11 @@ TEXT, GRAPH = "transformer", "gnn"
 class FusionConfig:
     """Where the branches come from, how they are joined, and what is trained."""
 
-    transformer: str = FRESH
-    """Folder of a finished run of a model that reads tokens; fresh trains ``fresh_transformer`` from scratch."""
-    gnn: str = FRESH
-    """Folder of a finished run of a model that reads graphs."""
+    transformer: str | None = FRESH
+    """Folder of a finished run of a model that reads tokens; fresh trains ``fresh_transformer`` from scratch; null, in
+    a preset, asks for one of them."""
+    gnn: str | None = FRESH
+    """Folder of a finished run of a model that reads graphs, likewise."""
     mode: Literal["frozen", "discriminative", "staged"] = "discriminative"
     """frozen trains the fusion layer alone, on features that are computed once; discriminative everything, each part at
     its own rate (optimizer.lr_factors); staged the one, then the other."""
@@ -68,6 +69,9 @@ class FusionConfig:
         if self.layer == "cross_attention" and self.hidden_size % self.heads:
             yield Problem("heads", f"must divide hidden_size={self.hidden_size}, but is {self.heads}.")
         for name in (TEXT, GRAPH):
+            if getattr(self, name) is None:
+                message = f"must be given: the folder of a finished run, or {FRESH}."
+                yield Problem(name, message, f"Add model.{name}=outputs/... to the command.")
             if getattr(self, name) == FRESH and self.mode != "discriminative":
                 message = f"must be the folder of a finished run with mode={self.mode}, but is {FRESH!r}."
                 yield Problem(name, message, "A frozen branch learns nothing; mode=discriminative trains it.")
