@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from statistics import fmean, median
 from typing import IO, Any
 
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
-from counterpoise.jsonio import write_atomically, write_json
+from counterpoise.jsonio import parse_json, write_atomically, write_json
 from counterpoise.storage import Storage
 from counterpoise.tracking.folder import RunFolder
 
@@ -98,7 +97,7 @@ def read_norms(path: Path, update: int) -> Norms:
     for node in _lines(path):
         try:
             if node["update"] <= update:
-                _add(found, int(node["epoch"]), node["component_grad_norms"])
+                _add(found, int(node["epoch"]), dict(node["component_grad_norms"]))
         except (KeyError, TypeError, ValueError):
             continue
     return found
@@ -111,7 +110,7 @@ def _lines(path: Path) -> Iterator[Any]:
         return
     for line in content.splitlines():
         try:
-            yield json.loads(line)
+            yield parse_json(line)
         except ValueError:
             continue
 
