@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import pairwise
 
 import numpy as np
 
@@ -465,51 +464,32 @@ def _entering(flow: ControlFlow, generated: tuple[Ints, Ints], hidden: tuple[Int
         passing[statement] &= ~(((1 << width) - 1) << low)
     sources = np.searchsorted(flow.nodes, np.append(flow.sources, flow.lambda_sources))
     targets = np.searchsorted(flow.nodes, np.append(flow.targets, flow.lambda_targets))
+    order = np.argsort(sources, kind="stable")
+    sources, targets = sources[order], targets[order]
     ahead = targets > sources
-    after = _successors(sources[ahead], targets[ahead], count)
-    back = _successors(sources[~ahead], targets[~ahead], count)
-    for statement in range(count):
-        seen = entering[statement] & passing[statement] | leaving[statement]
-        if seen:
-            for successor in after[statement]:
-                entering[successor] |= seen
-    _settle(np.unique(sources[~ahead]).tolist(), entering, leaving, passing, after, back)
+    for source, target in zip(sources[ahead].tolist(), targets[ahead].tolist(), strict=True):
+        entering[target] |= entering[source] & passing[source] | leaving[source]
+    _settle(sources, targets, entering, leaving, passing)
     return entering
 
 
-def _successors(sources: Ints, targets: Ints, count: int) -> list[list[int]]:
-    order = np.argsort(sources, kind="stable")
-    begins = np.searchsorted(sources[order], np.arange(count + 1)).tolist()
-    ordered = targets[order].tolist()
-    return [ordered[begin:end] for begin, end in pairwise(begins)]
-
-
-def _settle(
-    returning: list[int],
-    entering: list[int],
-    leaving: list[int],
-    passing: list[int],
-    after: list[list[int]],
-    back: list[list[int]],
-) -> None:
+def _settle(sources: Ints, targets: Ints, entering: list[int], leaving: list[int], passing: list[int]) -> None:
     """Pass on what comes back along loops until nothing new arrives, always at the first statement where some did."""
-    queue: list[int] = []
-
-    def arrive(seen: int, successors: list[int]) -> None:
-        for successor in successors:
+    begins = np.searchsorted(sources, np.arange(len(entering) + 1)).tolist()
+    successors = targets.tolist()
+    queue = np.unique(sources[targets <= sources]).tolist()  # sorted, so a heap
+    last = -1
+    while queue:
+        statement = heappop(queue)
+        if statement == last:
+            continue
+        last = statement
+        seen = entering[statement] & passing[statement] | leaving[statement]
+        for successor in successors[begins[statement] : begins[statement + 1]]:
             if seen & ~entering[successor]:
                 entering[successor] |= seen
                 heappush(queue, successor)
-
-    for statement in returning:
-        arrive(entering[statement] & passing[statement] | leaving[statement], back[statement])
-    while queue:
-        statement = heappop(queue)
-        while queue and queue[0] == statement:
-            heappop(queue)
-        seen = entering[statement] & passing[statement] | leaving[statement]
-        arrive(seen, after[statement])
-        arrive(seen, back[statement])
+                last = -1
 
 
 def _bits(sets: list[int], which: Ints, low: Ints, width: Ints) -> tuple[Ints, Ints]:
