@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -142,11 +143,11 @@ def check_item(one: Item, text: str, options: GraphOptions) -> None:
     for parent, node in child:
         rows.setdefault(parent, []).append(node)
     leaves = [node for node in range(len(expected.kinds)) if node not in rows]
-    siblings = [pair for row in rows.values() for pair in zip(row, row[1:], strict=False)]
+    siblings = [pair for row in rows.values() for pair in pairwise(row)]
     for name, edges in (
         ("child", child),
         ("next_sibling", siblings),
-        ("next_token", list(zip(leaves, leaves[1:], strict=False))),
+        ("next_token", list(pairwise(leaves))),
     ):
         between = sorted((new[begin], new[end]) for begin, end in edges if begin in new and end in new)
         assert one.edges[name] == between

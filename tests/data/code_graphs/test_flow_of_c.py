@@ -1,8 +1,9 @@
 """Control flow and data flow of small C functions, all edges worked out by hand.
 
-Flow edges: ``2>3`` leads from the statement on line 2 to the one on line 3; where a line has several nodes of the flow they
-are 2a, 2b, ... in the order of the source (the parts of a ``for``; a label and its statement). The function is the node on its
-first line. Data flow: ``n: 1>3.2`` leads from ``n`` on line 1 to the second ``n`` on line 3; without ordinal it is the only one.
+Flow edges: ``2>3`` leads from the statement on line 2 to the one on line 3; where a line has several nodes of the
+flow they are 2a, 2b, ... in the order of the source (the parts of a ``for``; a label and its statement). The function
+is the node on its first line. Data flow: ``n: 1>3.2`` leads from ``n`` on line 1 to the second ``n`` on line 3;
+without ordinal it is the only one.
 """
 
 from __future__ import annotations

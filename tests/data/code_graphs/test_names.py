@@ -81,7 +81,9 @@ def test_anything_can_be_split(text: str) -> None:
 
 
 def test_leaves_have_sub_tokens() -> None:
-    source = 'unsigned int f(struct myPage *p) { char c = \'A\', d = \'\\n\'; p->refCount = 0x10UL; say("Hi %s\\t", NULL); }'
+    source = (
+        "unsigned int f(struct myPage *p) { char c = 'A', d = '\\n'; p->refCount = 0x10UL; say(\"Hi %s\\t\", NULL); }"
+    )
     graph = item(graph_of(source), 0)
     found = [(kind, " ".join(tokens)) for kind, tokens in zip(graph.types, graph.tokens, strict=True) if tokens]
     assert found == [

@@ -24,7 +24,7 @@ from counterpoise.errors import fail
 EDGE_TYPES = ("child", "next_sibling", "next_token", "control_flow", "data_flow")
 """What the numbers in ``RawGraphs.edge_types`` mean. All edges lead forward; their reverses are not among them."""
 
-_CHUNK_TEXTS = 600
+_CHUNK_TEXTS = 512
 _CHUNK_CHARACTERS = 1 << 20
 _FEW_TEXTS = 1000
 _AHEAD = 2
@@ -50,7 +50,7 @@ class GraphOptions:
 
 @dataclass(frozen=True)
 class RawGraphs:
-    """``N`` graphs as flat columns; item ``i`` of a node column is ``[node_offsets[i]:node_offsets[i + 1]]``, and so on."""
+    """``N`` graphs as flat columns; graph ``i`` has the nodes ``[node_offsets[i]:node_offsets[i + 1]]``, and so on."""
 
     node_offsets: NDArray[np.int64]
     """``[N + 1]``."""
@@ -99,7 +99,7 @@ def build_graphs(texts: Sequence[str], options: GraphOptions, workers: int = 1) 
     spans = list(_spans(texts))
     chunks = ([texts[at] for at in range(begin, end)] for begin, end in spans)
     if workers == 1 or len(texts) < _FEW_TEXTS or len(spans) == 1:
-        return _join([_build_chunk(chunk, options) for chunk in chunks])
+        return _join(_build_chunk(chunk, options) for chunk in chunks)
     return _join(_in_processes(chunks, options, min(workers, len(spans))))
 
 
@@ -342,7 +342,7 @@ def _join(chunks: Iterable[RawGraphs]) -> RawGraphs:
         part["token_ids"] = tokens.renumber(part["token_ids"], part.pop("token_names"))
         for name, column in part.items():
             columns.setdefault(name, []).append(column)
-    joined = {
+    joined: dict[str, Any] = {
         name: _join_offsets(parts) if name.endswith("_offsets") else np.concatenate(parts)
         for name, parts in columns.items()
     }

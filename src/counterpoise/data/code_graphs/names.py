@@ -95,7 +95,9 @@ class Table:
         """The number of each text."""
         numbers = list(map(self._numbers.get, texts))
         if None in numbers:
-            numbers = [self._learn(text) if known is None else known for text, known in zip(texts, numbers, strict=True)]
+            numbers = [
+                self._learn(text) if known is None else known for text, known in zip(texts, numbers, strict=True)
+            ]
         return cast("list[int]", numbers)
 
     def _learn(self, text: bytes) -> int:

@@ -1,8 +1,8 @@
 """Syntax trees as arrays: many texts are parsed and walked, and everything else is computed over all of them at once.
 
-Walking a tree in Python is what costs; so one walk with a cursor, top down and in source order, notes four things a node:
-its kind, where it starts, how deep it stands and, where its text is wanted, where it ends. Parents and siblings follow
-from the depths alone.
+Walking a tree in Python is what costs; so one walk with a cursor, top down and in source order, notes four things a
+node: its kind, where it starts, how deep it stands and, where its text is wanted, where it ends. Parents and siblings
+follow from the depths alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _end = attrgetter("end_byte")
 
 @dataclass(frozen=True)
 class Syntax:
-    """The nodes of several trees, tree after tree and in source (pre-)order; tokens and, if so chosen, comments left out.
+    """The nodes of several trees, tree after tree, in source (pre-)order; comments are among them if asked for.
 
     Every index is into these arrays, over all trees, unless its name says otherwise.
     """
