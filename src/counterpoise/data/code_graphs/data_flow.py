@@ -235,13 +235,14 @@ class _Finder:
         """
         texts = int(self.text_of.max(initial=0)) + 1
         key = self.flow.function[statement] * texts + self.text_of[node]
-        names, name = np.unique(key, return_inverse=True)
+        names, inverse = np.unique(key, return_inverse=True)
+        name: Ints = inverse
         declaring = np.flatnonzero(is_declaration)
         scope = self._scopes(node[declaring])
         _, first = np.unique(scope * len(names) + name[declaring], return_index=True)
-        begin = node[declaring[first]]
+        begin: Ints = node[declaring[first]]
         end = self.syntax.subtree_end(scope[first])
-        of_name = name[declaring[first]]
+        of_name: Ints = name[declaring[first]]
         variable: Ints = name.copy()
         order = np.lexsort((begin, of_name))
         begin, end, of_name = begin[order], end[order], of_name[order]
