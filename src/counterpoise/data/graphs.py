@@ -131,8 +131,9 @@ class Graphs:
         return bool(np.array_equal(np.sort(there), np.sort(back)))
 
     def compact(self) -> Graphs:
-        """The same in the smallest integers that hold the values: 5 bytes an edge where graphs have 256 nodes or more."""
-        return replace(self, **{name: _compact(getattr(self, name)) for name in (*BY_NODE, *BY_EDGE, "token_ids")})
+        """The same in the smallest integers that hold the values: of code graphs, 5 bytes an edge."""
+        columns: dict[str, Any] = {name: _compact(getattr(self, name)) for name in (*BY_NODE, *BY_EDGE, "token_ids")}
+        return replace(self, **columns)
 
     def to_arrow(self) -> pa.Table:
         """A row per graph, a list column per column; the smallest integers that hold the values."""
