@@ -1,0 +1,5 @@
+"""Graph neural networks."""
+
+from counterpoise.models.gnn.gnn import GNN, GNNConfig
+
+__all__ = ["GNN", "GNNConfig"]
