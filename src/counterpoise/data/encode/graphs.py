@@ -18,12 +18,11 @@ from torch import Tensor
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Auto
 from counterpoise.data.cache import Cache, dataset_fingerprint, file_checksum
-from counterpoise.data.code_graphs import GraphOptions, build_graphs
+from counterpoise.data.code_graphs import EDGE_TYPES, GraphOptions, RawGraphs, build_graphs
 from counterpoise.data.encode.base import Batch, Encoded, Encoding
 from counterpoise.data.encode.graph_statistics import draw, statistics
-from counterpoise.data.graphs import Graphs, NamedGraphs, join
+from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs, NamedGraphs, join
 from counterpoise.data.records import Dataset, Records
-from counterpoise.data.windows import window_graphs
 from counterpoise.errors import fail
 from counterpoise.jsonio import read_json, write_json
 
@@ -240,9 +239,20 @@ def make_graphs(records: Records, config: GraphsConfig) -> NamedGraphs:
     if records.are_graphs:
         return _as_they_came(records.graphs, config.max_nodes)
     if config.parser == "windows":
+        from counterpoise.data.windows import window_graphs
+
         return window_graphs(records.texts, window=config.window, max_nodes=config.max_nodes)
+    assert config.parser in ("c", "cpp")
     options = GraphOptions(config.parser, config.max_nodes, config.comments)
-    return build_graphs(records.texts, options, processes(config.workers))
+    return _of_code(build_graphs(records.texts, options, processes(config.workers)))
+
+
+def _of_code(found: RawGraphs) -> NamedGraphs:
+    columns = ("node_offsets", "edge_offsets", "token_offsets", *BY_NODE, *BY_EDGE, "token_ids")
+    graphs = Graphs(**{name: getattr(found, name) for name in columns})
+    return NamedGraphs(
+        graphs, found.type_names, found.token_names, EDGE_TYPES, found.nodes_before_cut, found.parse_errors
+    )
 
 
 def _as_they_came(graphs: Graphs, max_nodes: int) -> NamedGraphs:
@@ -253,7 +263,7 @@ def _as_they_came(graphs: Graphs, max_nodes: int) -> NamedGraphs:
         raise fail("encoding.max_nodes", what, f"Set encoding.max_nodes={largest}, or leave large graphs out.")
 
     def names(numbers: NDArray[Any]) -> list[str]:
-        return [str(number) for number in range(int(numbers.max(initial=-1)) + 1)]
+        return [str(number) for number in range(int(numbers.max()) + 1)] if len(numbers) else []
 
     return NamedGraphs(
         graphs,
