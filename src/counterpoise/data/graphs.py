@@ -130,12 +130,18 @@ class Graphs:
         back = (types * nodes + targets) * nodes + sources
         return bool(np.array_equal(np.sort(there), np.sort(back)))
 
+    def compact(self) -> Graphs:
+        """The same in the smallest integers that hold the values: of code graphs, 5 bytes an edge."""
+        columns: dict[str, Any] = {name: _compact(getattr(self, name)) for name in (*BY_NODE, *BY_EDGE, "token_ids")}
+        return replace(self, **columns)
+
     def to_arrow(self) -> pa.Table:
         """A row per graph, a list column per column; the smallest integers that hold the values."""
+        small = self.compact()
         columns = {
-            **{name: Ragged(_compact(getattr(self, name)), self.node_offsets) for name in BY_NODE},
-            **{name: Ragged(_compact(getattr(self, name)), self.edge_offsets) for name in BY_EDGE},
-            "token_ids": Ragged(_compact(self.token_ids), self.token_offsets),
+            **{name: Ragged(getattr(small, name), self.node_offsets) for name in BY_NODE},
+            **{name: Ragged(getattr(small, name), self.edge_offsets) for name in BY_EDGE},
+            "token_ids": Ragged(small.token_ids, self.token_offsets),
         }
         arrays: dict[str, Any] = {name: column.to_arrow() for name, column in columns.items()}
         if self.node_features is not None:
@@ -179,6 +185,14 @@ class Graphs:
         for ends in (self.sources, self.targets):
             if ((ends < 0) | (ends >= sizes)).any():
                 raise ValueError("an edge leads out of its graph")
+
+    @property
+    def is_by_target(self) -> bool:
+        """Whether the edges are in the order of :meth:`by_target`, their sources aside."""
+        _, targets = self.in_one()
+        types = self.edge_types.astype(np.int64)
+        later = np.diff(targets)
+        return bool(((later > 0) | ((later == 0) & (np.diff(types) >= 0))).all())
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,9 @@ class Tokens(Encoding):
         Raises:
             UserError: if the pretrained tokenizer cannot be found, or has no padding token.
         """
+        if not dataset.train.has("text"):
+            what = f"{dataset.name} holds graphs, no texts that could become tokens."
+            raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
         key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **asdict(self.config)}
         key["tokenizers"] = version("tokenizers")
         if self.config.pretrained is not None:
