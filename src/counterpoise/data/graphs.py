@@ -82,6 +82,12 @@ class Graphs:
         first = np.repeat(self.node_offsets[:-1], self.edge_counts)
         return self.sources + first, self.targets + first
 
+    def where_edges(self, keep: NDArray[np.bool_]) -> Graphs:
+        """The same with those edges only where ``keep [e]`` is true."""
+        before = np.concatenate([[0], np.cumsum(keep)])
+        columns = {name: getattr(self, name)[keep] for name in BY_EDGE}
+        return replace(self, edge_offsets=before[self.edge_offsets], **columns)
+
     def by_target(self, n_edge_types: int) -> Graphs:
         """The same with the edges of each graph ordered by target, type and source: an adjacency in compressed rows.
 
