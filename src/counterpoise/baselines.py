@@ -56,7 +56,7 @@ def tfidf_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, P
 def type_counts_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, Probabilities]:
     """What :func:`tfidf_logistic` is for texts, for graphs: how many nodes and edges of each type there are.
 
-    Counts enter as ``log(1 + count)``, scaled to at most one in the training split. Types that it lacks are left out.
+    Counts enter as ``log(1 + count)``, scaled to unit variance in the training split. Types that it lacks are left out.
 
     Args:
         train: the training split.
@@ -70,9 +70,9 @@ def type_counts_logistic(train: Records, others: Mapping[str, Records]) -> dict[
 
     def fit() -> tuple[Any, Any]:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.preprocessing import MaxAbsScaler
+        from sklearn.preprocessing import StandardScaler
 
-        scaler = MaxAbsScaler()
+        scaler = StandardScaler(with_mean=False)
         features = scaler.fit_transform(_type_counts(train.graphs, sizes))
         return scaler, LogisticRegression(class_weight="balanced", max_iter=1000).fit(features, train.labels)
 

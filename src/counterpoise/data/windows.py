@@ -106,6 +106,6 @@ def _same(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each word or number, and where the same one stands next in its graph."""
     wordy = np.flatnonzero(kinds <= KINDS.index("number"))
-    order = wordy[np.lexsort([tokens[wordy], owners[wordy]])]  # stable: of the same word in the text's order
+    order = wordy[np.lexsort((tokens[wordy], owners[wordy]))]  # stable: of the same word in the text's order
     joined = (owners[order][1:] == owners[order][:-1]) & (tokens[order][1:] == tokens[order][:-1])
     return order[:-1][joined], order[1:][joined]
