@@ -51,6 +51,7 @@ def test_any_text(texts: list[str], window: int, max_nodes: int) -> None:
         assert named.nodes_before_cut[index] == count
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(TEXT, max_size=3))
 def test_graphs_are_whole(texts: list[str]) -> None:
     graphs = window_graphs(texts, window=2, max_nodes=5).graphs
