@@ -82,6 +82,12 @@ class Graphs:
         first = np.repeat(self.node_offsets[:-1], self.edge_counts)
         return self.sources + first, self.targets + first
 
+    def where_edges(self, keep: NDArray[np.bool_]) -> Graphs:
+        """The same with those edges only where ``keep [e]`` is true."""
+        before = np.concatenate([[0], np.cumsum(keep)])
+        columns = {name: getattr(self, name)[keep] for name in BY_EDGE}
+        return replace(self, edge_offsets=before[self.edge_offsets], **columns)
+
     def by_target(self, n_edge_types: int) -> Graphs:
         """The same with the edges of each graph ordered by target, type and source: an adjacency in compressed rows.
 
@@ -159,7 +165,7 @@ class Graphs:
         """
         table.validate(full=True)  # offsets that lead outside would be read as they are
         found = {name: _ragged(table[name]) for name in (*BY_NODE, *BY_EDGE, "token_ids")}
-        features = _features(table["node_features"]) if "node_features" in table.column_names else None
+        features, offsets = _features(table["node_features"]) if "node_features" in table.column_names else (None, None)
         graphs = cls(
             found["node_types"].offsets,
             found["sources"].offsets,
@@ -168,6 +174,8 @@ class Graphs:
             node_features=features,
         )
         graphs._check(found)
+        if offsets is not None and not np.array_equal(offsets, graphs.node_offsets):
+            raise ValueError("the column node_features does not belong to the others")
         return graphs
 
     def _check(self, columns: Mapping[str, Ragged]) -> None:
@@ -243,9 +251,11 @@ def _ragged(column: pa.ChunkedArray) -> Ragged:
     return Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])
 
 
-def _features(column: pa.ChunkedArray) -> NDArray[np.float32]:
+def _features(column: pa.ChunkedArray) -> tuple[NDArray[np.float32], Offsets]:
+    """The rows of all graphs ``[n, F]``, and where each graph's begin and the last one's end ``[N + 1]``."""
     width = column.type.value_type.list_size
     if not column.num_chunks:
-        return np.empty((0, width), np.float32)
-    values = column.chunk(0).values.flatten().to_numpy(zero_copy_only=True)
-    return values.reshape(-1, width)  # type: ignore[no-any-return]
+        return np.empty((0, width), np.float32), np.zeros(1, np.int64)
+    chunk = column.chunk(0)
+    values = chunk.values.flatten().to_numpy(zero_copy_only=True)
+    return values.reshape(-1, width), chunk.offsets.to_numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,8 @@ from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs, NamedGraphs, join
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
 from counterpoise.jsonio import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised whenever the layout of a cache entry changes, or graphs are made otherwise."""
@@ -90,12 +93,9 @@ class Vocabulary:
         """The graphs with these numbers, edges in both directions, in rows by target.
 
         Raises:
-            UserError: if they have edges of a type that the training split lacks.
+            UserError: if edges stand in both directions in the training split, but in one here.
         """
-        strange = sorted({named.edge_names[index] for index in np.unique(named.graphs.edge_types)} - {*self.edge_types})
-        if strange:
-            what = f"edges of type {', '.join(strange)} stand in no graph of the training split."
-            raise fail("data", what, "Split the data anew, or leave those graphs out.")
+        named = replace(named, graphs=self._known_edges(named))
         undirected = list(self.reverse_edge_types) == list(range(len(self.edge_types)))
         if undirected and not named.graphs.is_symmetric():
             what = "every edge of the training split stands in both directions, but not so in the other splits."
@@ -111,6 +111,16 @@ class Vocabulary:
             part = replace(part, **{name: table[getattr(part, name)] for name, table in numbers.items()})
             parts.append(part.mirrored(self.reverse_edge_types).compact())
         return join(parts)
+
+    def _known_edges(self, named: NamedGraphs) -> Graphs:
+        """The graphs without edges of types that the training split lacks: no model has learnt what they mean."""
+        strange = np.array([name not in self.edge_types for name in named.edge_names], bool)
+        left_out = strange[named.graphs.edge_types] if len(strange) else np.zeros(0, bool)
+        if not left_out.any():
+            return named.graphs
+        names = ", ".join(named.edge_names[index] for index in np.unique(named.graphs.edge_types[left_out]))
+        log.warning("left out %d edges of type %s, which no graph of the training split has", left_out.sum(), names)
+        return named.graphs.where_edges(~left_out)
 
 
 def _directions(train: NamedGraphs) -> tuple[list[str], list[int]]:

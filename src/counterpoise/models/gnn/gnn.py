@@ -79,11 +79,12 @@ class GNN(Backbone):
 
     def __init__(self, config: GNNConfig, context: ModelContext) -> None:
         super().__init__()
-        reverse = context.encoding["reverse_edge_types"] if config.edge_types else [0]
+        told_apart = context.encoding["reverse_edge_types"] if config.edge_types else []
+        reverse = list(told_apart) or [0]  # data without any edge has no type of them either
         self.register_buffer("reverse_types", torch.tensor(reverse), persistent=False)
         self.typed = config.edge_types
         self.embedding = NodeEmbedding(config.hidden_size, config.norm, context.encoding)
-        self.layers = GraphLayers(config, max(len(reverse), 1))
+        self.layers = GraphLayers(config, len(reverse))
         self.state_size = self.layers.width
         self.readout = Readout(config.readout, self.state_size)
         self.dropout = nn.Dropout(config.dropout)
