@@ -24,7 +24,7 @@ from counterpoise.errors import fail
 EDGE_TYPES = ("child", "next_sibling", "next_token", "control_flow", "data_flow")
 """What the numbers in ``RawGraphs.edge_types`` mean. All edges lead forward; their reverses are not among them."""
 
-_CHUNK_TEXTS = 256
+_CHUNK_TEXTS = 512
 _CHUNK_CHARACTERS = 1 << 20
 _FEW_TEXTS = 1000
 _AHEAD = 2
@@ -43,14 +43,14 @@ class GraphOptions:
 
     def __post_init__(self) -> None:
         if self.language not in ("c", "cpp"):
-            fail("language", f"is {self.language!r}, but must be c or cpp.", "")
+            raise fail("language", f"is {self.language!r}, but must be c or cpp.", "")
         if self.max_nodes < 1:
-            fail("max_nodes", f"is {self.max_nodes}, but a graph has at least one node.", "Set it to 1 or more.")
+            raise fail("max_nodes", f"is {self.max_nodes}, but a graph has at least one node.", "Set it to 1 or more.")
 
 
 @dataclass(frozen=True)
 class RawGraphs:
-    """``N`` graphs as flat columns; item ``i`` of a node column is ``[node_offsets[i]:node_offsets[i + 1]]``, and so on."""
+    """``N`` graphs as flat columns; graph ``i`` has the nodes ``[node_offsets[i]:node_offsets[i + 1]]``, and so on."""
 
     node_offsets: NDArray[np.int64]
     """``[N + 1]``."""
@@ -95,11 +95,11 @@ def build_graphs(texts: Sequence[str], options: GraphOptions, workers: int = 1) 
         UserError: if ``workers`` is below 1.
     """
     if workers < 1:
-        fail("workers", f"is {workers}, but at least one process has to work.", "Set it to 1 or more.")
+        raise fail("workers", f"is {workers}, but at least one process has to work.", "Set it to 1 or more.")
     spans = list(_spans(texts))
     chunks = ([texts[at] for at in range(begin, end)] for begin, end in spans)
     if workers == 1 or len(texts) < _FEW_TEXTS or len(spans) == 1:
-        return _join([_build_chunk(chunk, options) for chunk in chunks])
+        return _join(_build_chunk(chunk, options) for chunk in chunks)
     return _join(_in_processes(chunks, options, min(workers, len(spans))))
 
 
@@ -160,6 +160,11 @@ def _names() -> Names:
     return held[0]
 
 
+def forget_names() -> None:
+    """Let go of the texts that this process has split."""
+    _names_of_this_process.cache_clear()
+
+
 def _build_chunk(texts: Sequence[str], options: GraphOptions) -> RawGraphs:
     """The graphs of a few hundred texts."""
     grammar, names = grammar_of(options.language), _names()
@@ -197,9 +202,8 @@ def _number_texts(syntax: Syntax, grammar: Grammar, names: Names) -> Ints:
     ]
     for table, kinds in sorts:
         node = np.flatnonzero(wanted & grammar.named(kinds)[syntax.kind])
-        spans = zip(syntax.start[node].tolist(), syntax.end[node].tolist(), strict=True)
-        text = syntax.text
-        text_of[node] = [table[text[begin:end]] for begin, end in spans]
+        spans = map(slice, syntax.start[node].tolist(), syntax.end[node].tolist())
+        text_of[node] = table.number(list(map(syntax.text.__getitem__, spans)))
     return text_of
 
 
@@ -338,7 +342,7 @@ def _join(chunks: Iterable[RawGraphs]) -> RawGraphs:
         part["token_ids"] = tokens.renumber(part["token_ids"], part.pop("token_names"))
         for name, column in part.items():
             columns.setdefault(name, []).append(column)
-    joined = {
+    joined: dict[str, Any] = {
         name: _join_offsets(parts) if name.endswith("_offsets") else np.concatenate(parts)
         for name, parts in columns.items()
     }

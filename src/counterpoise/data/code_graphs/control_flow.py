@@ -1,23 +1,24 @@
 """Control flow between statements, from the syntax alone.
 
-The nodes of the flow are simple statements, declarations, jumps, labels, ``case``s, the conditions of ``if``, ``while``,
-``do``, ``for`` and ``switch``, a ``for``'s initializer and update, and, with edges into what they hold, function
-definitions, ``try``, ``catch``, range-based ``for``s, lambdas and ``#if``s. An edge goes to whatever may run next.
+The nodes of the flow are simple statements, declarations, jumps, labels, ``case``s, the conditions of ``if``,
+``while``, ``do``, ``for`` and ``switch``, a ``for``'s initializer and update, and, with edges into what they hold,
+function definitions, ``try``, ``catch``, range-based ``for``s, lambdas and ``#if``s. An edge goes to whatever may run
+next.
 
-How it is computed: every structural node (statement, block, condition) has two symbols, its *entry* (what runs first when
-control comes to it) and its *follow* (what runs after it). Syntax gives each symbol one other symbol to which it is equal:
-the entry of a block is that of its first statement, the follow of a statement is the entry of the next one, that of a
-loop's body is the loop's head. Following these equalities, for all symbols of many functions at once, ends at a node of
-the flow or, for what leaves the function, at nothing. There is no node for the exit: ``return`` and the last statement
-have no successor.
+How it is computed: every structural node (statement, block, condition) has two symbols, its *entry* (what runs first
+when control comes to it) and its *follow* (what runs after it). Syntax gives each symbol one other symbol to which it
+is equal: the entry of a block is that of its first statement, the follow of a statement is the entry of the next one,
+that of a loop's body is the loop's head. Following these equalities, for all symbols of many functions at once, ends
+at a node of the flow or, for what leaves the function, at nothing. There is no node for the exit: ``return`` and the
+last statement have no successor.
 
 What is approximate:
 
-- Conditions are whole: no edges for ``&&``, ``||`` and ``?:``. A constant condition is one like any other, so the statement
-  after ``while (1)`` is reachable; only a ``for`` without a condition does not end by itself.
+- Conditions are whole: no edges for ``&&``, ``||`` and ``?:``. A constant condition is one like any other, so the
+  statement after ``while (1)`` is reachable; only a ``for`` without a condition does not end by itself.
 - Calls return: ``exit`` and ``longjmp`` are calls like others.
-- Both branches of an ``#if`` within a function are alternatives, like those of an ``if``; without ``#else`` the ``#if`` may
-  be skipped. A condition of the preprocessor is never evaluated.
+- Both branches of an ``#if`` within a function are alternatives, like those of an ``if``; without ``#else`` the
+  ``#if`` may be skipped. A condition of the preprocessor is never evaluated.
 - Every statement in a ``try`` block, and the ``try`` itself, may be followed by each of its handlers. ``throw`` is a
   ``return`` unless it stands in such a block. ``__finally`` follows the block; ``__leave`` is a plain statement.
 - A lambda is part of the statement that it stands in; its body has a flow of its own that begins at the lambda.
@@ -322,7 +323,7 @@ class _Builder:
 
     def _resolve(self, symbol: Ints) -> Ints:
         """Follow each symbol to its end; one that only leads back to itself (``for (;;) {}``) ends nowhere."""
-        for _ in range(int(len(symbol)).bit_length() + 1):
+        for _ in range(len(symbol).bit_length() + 1):
             further = symbol[symbol]
             if np.array_equal(further, symbol):
                 break
@@ -363,13 +364,10 @@ class _Builder:
             (simple, m + simple),
             (holding, self._entry(into, m + holding)),
             (preproc, self._entry(self.alternative[preproc], m + preproc)),
-            (functions, self._entry(self._function_body(functions), self.none)),
+            (functions, self._entry(self.body[functions], self.none)),
             (ranges, self._entry(self.body[ranges], 2 * m + ranges)),
             (ranges, m + ranges),
         ]
-
-    def _function_body(self, functions: Ints) -> Ints:
-        return self.body[functions]
 
     def _branches(self) -> list[tuple[Ints, Ints]]:
         """Where each condition leads."""

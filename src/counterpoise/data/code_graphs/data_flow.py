@@ -1,36 +1,37 @@
 """Data flow between identifiers: from the writes of a variable to the uses that may see them, along the control flow.
 
-An edge leads from an identifier that is written to one that is used, if some path of the control flow leads from the one to
-the other without a certain write between them: reaching definitions, per function, by the name of the variable and the
-scope that declares it. Within a statement the right-hand side comes before what is assigned.
+An edge leads from an identifier that is written to one that is used, if some path of the control flow leads from the
+one to the other without a certain write between them: reaching definitions, per function, by the name of the variable
+and the scope that declares it. Within a statement the right-hand side comes before what is assigned.
 
 What counts as what:
 
 - A write: a parameter, a declaration with or without a value (a use that only the latter reaches is one of an
   uninitialised variable), the left side of ``=``, the operand of ``++``. ``x += 1`` and ``x++`` use and write.
-- A weak write, which earlier ones survive: the base ``a`` of ``a[i] = v``, ``a->f = v``, ``*a = v``, ``*(a + 1) = v`` (and
-  of ``a[i]++``), ``&x`` or ``&x.f`` as an argument of a call, an output operand of ``asm``. The base is used, too.
-- Everything else is a use, also in ``sizeof``; a use of what is never written in the function (a global, a macro, the name
-  of a called function) has no edge.
+- A weak write, which earlier ones survive: the base ``a`` of ``a[i] = v``, ``a->f = v``, ``*a = v``, ``*(a + 1) = v``
+  (and of ``a[i]++``), ``&x`` or ``&x.f`` as an argument of a call, an output operand of ``asm``. The base is used,
+  too.
+- Everything else is a use, also in ``sizeof``; a use of what is never written in the function (a global, a macro, the
+  name of a called function) has no edge.
 
 What is approximate:
 
 - No aliases: ``p = &x; *p = 1`` is a weak write of ``p``, not of ``x``. A call changes only what it is given the
   address of; an array, or a reference in C++, given by its name is only used.
 - Variables are whole: fields and elements are their base. Fields and types have no edges of their own.
-- Within a statement everything happens, in the order of the source, assignments at the end of what they assign: ``a && (b = c)``
-  always writes ``b``; the argument of a call is written at the end of the call.
+- Within a statement everything happens, in the order of the source, so ``a && (b = c)`` always writes ``b``. What is
+  assigned is written at the end of the assignment, an argument at the end of the call.
 - Names are looked up by block. A block is what C says it is, and the whole of a ``for``, ``if``, ``while``, ``switch``,
   ``catch``, lambda or function; branches of an ``#if`` are no blocks, so a variable declared in both is one variable.
 - Of a lambda, the body sees the writes that reach the statement it stands in, and its own; nothing comes back.
-- Names in macro definitions, in the conditions of ``#if``, behind ``::`` and of parameters of function types are none of it.
+- Names in macro definitions, in the conditions of ``#if``, behind ``::`` and of parameters of function types are none
+  of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import pairwise
 
 import numpy as np
 
@@ -104,9 +105,8 @@ class _Finder:
         statement = self._statements(node)
         node, statement = node[statement >= 0], statement[statement >= 0]
         declared, is_declaration, is_variable = self._declared(node)
-        node, statement, declared, is_declaration = (
-            part[is_variable] for part in (node, statement, declared, is_declaration)
-        )
+        node, statement, declared = (part[is_variable] for part in (node, statement, declared))
+        is_declaration = is_declaration[is_variable]
         variable = self._variables(node, statement, is_declaration)
         return self._ordered(node, statement, variable, declared, is_declaration)
 
@@ -172,12 +172,11 @@ class _Finder:
         first = self._first_child(above)
         among_declarators = self._is(above, *_DECLARATORS)
         is_name = self._is(node, "identifier", *_DECLARATORS)
-        single = first == node
-        named_later = self._is(above, "structured_binding_declarator")
-        pointer = self._is(above, "pointer_declarator", "attributed_declarator", "reference_declarator")
-        before = among_declarators & (single | named_later | pointer)
-        declaration = ~among_declarators & is_name & ~self._is_value(node, above)
-        return is_name & (before | declaration)
+        anywhere = ("structured_binding_declarator", "pointer_declarator", "attributed_declarator")
+        inner = among_declarators & ((first == node) | self._is(above, *anywhere, "reference_declarator"))
+        outer = ~among_declarators & ~self._is_value(node, above)
+        names: Flags = is_name & (inner | outer)
+        return names
 
     def _is_value(self, node: Ints, above: Ints) -> Flags:
         """Whether ``node`` is the value of a declaration that has it as a child: of a default, a condition, a range."""
@@ -235,19 +234,21 @@ class _Finder:
         that is declared last is the innermost.
         """
         texts = int(self.text_of.max(initial=0)) + 1
-        name = self.flow.function[statement] * texts + self.text_of[node]
-        names, name = np.unique(name, return_inverse=True)
+        key = self.flow.function[statement] * texts + self.text_of[node]
+        names, name = np.unique(key, return_inverse=True)
         declaring = np.flatnonzero(is_declaration)
         scope = self._scopes(node[declaring])
-        _, first, same = np.unique(scope * len(names) + name[declaring], return_index=True, return_inverse=True)
+        _, first = np.unique(scope * len(names) + name[declaring], return_index=True)
         begin = node[declaring[first]]
         end = self.syntax.subtree_end(scope[first])
         of_name = name[declaring[first]]
-        variable = name.copy()
+        variable: Ints = name.copy()
         order = np.lexsort((begin, of_name))
         begin, end, of_name = begin[order], end[order], of_name[order]
-        low, high = (np.searchsorted(of_name, name, side) for side in ("left", "right"))
-        open_, at = np.flatnonzero(low < high), low[low < high]
+        low: Ints = np.searchsorted(of_name, name, "left")
+        high: Ints = np.searchsorted(of_name, name, "right")
+        open_ = np.flatnonzero(low < high)
+        at: Ints = low[open_]
         while len(open_):
             covers = (begin[at] <= node[open_]) & (node[open_] < end[at])
             variable[open_[covers]] = len(names) + at[covers]
@@ -322,7 +323,7 @@ class _Finder:
         return target, weak, uses
 
     def _passes(self, at: Ints, above: Ints, is_first: Flags) -> tuple[Flags, Flags]:
-        """Whether going up changes what is written to a part of the base, and whether the base stays the same at all."""
+        """Whether the step upwards leaves the base for a part of it, and whether the base is still the same."""
         operator = self.syntax.operator[above]
         tokens = self.grammar.tokens
         inner = self._is(above, "subscript_expression", "field_expression") & is_first
@@ -418,7 +419,7 @@ def _within_statements(rows: _Rows, kept: Flags) -> tuple[Ints, Ints]:
 def _across_statements(rows: _Rows, flow: ControlFlow, kept: Flags) -> tuple[Ints, Ints]:
     """From each write that a statement leaves behind to the uses in others that it reaches.
 
-    A set of writes is one integer, a bit a write. The bits of a function begin at 0, those of a variable are neighbours.
+    A set of writes is one integer, one bit a write. Bits of a function begin at 0, those of a variable are neighbours.
     """
     events = rows.events
     is_kept = kept[events.node]
@@ -454,8 +455,8 @@ def _across_statements(rows: _Rows, flow: ControlFlow, kept: Flags) -> tuple[Int
 def _entering(flow: ControlFlow, generated: tuple[Ints, Ints], hidden: tuple[Ints, Ints, Ints]) -> list[int]:
     """The writes that may be seen where each statement begins: the least solution, as one set of bits a statement.
 
-    Statements are taken in the order of the source, in which most edges lead forward; those that lead back are looked at
-    when a pass is over, and what they bring is passed on once more.
+    Statements are taken in the order of the source, in which most edges lead forward; those that lead back are looked
+    at when a pass is over, and what they bring is passed on once more.
     """
     count = len(flow.nodes)
     entering, leaving, passing = [0] * count, [0] * count, [-1] * count
@@ -465,55 +466,36 @@ def _entering(flow: ControlFlow, generated: tuple[Ints, Ints], hidden: tuple[Int
         passing[statement] &= ~(((1 << width) - 1) << low)
     sources = np.searchsorted(flow.nodes, np.append(flow.sources, flow.lambda_sources))
     targets = np.searchsorted(flow.nodes, np.append(flow.targets, flow.lambda_targets))
+    order = np.argsort(sources, kind="stable")
+    sources, targets = sources[order], targets[order]
     ahead = targets > sources
-    after = _successors(sources[ahead], targets[ahead], count)
-    back = _successors(sources[~ahead], targets[~ahead], count)
-    for statement in range(count):
-        seen = entering[statement] & passing[statement] | leaving[statement]
-        if seen:
-            for successor in after[statement]:
-                entering[successor] |= seen
-    _settle(np.unique(sources[~ahead]).tolist(), entering, leaving, passing, after, back)
+    for source, target in zip(sources[ahead].tolist(), targets[ahead].tolist(), strict=True):
+        entering[target] |= entering[source] & passing[source] | leaving[source]
+    _settle(sources, targets, entering, leaving, passing)
     return entering
 
 
-def _successors(sources: Ints, targets: Ints, count: int) -> list[list[int]]:
-    order = np.argsort(sources, kind="stable")
-    begins = np.searchsorted(sources[order], np.arange(count + 1)).tolist()
-    ordered = targets[order].tolist()
-    return [ordered[begin:end] for begin, end in pairwise(begins)]
-
-
-def _settle(
-    returning: list[int],
-    entering: list[int],
-    leaving: list[int],
-    passing: list[int],
-    after: list[list[int]],
-    back: list[list[int]],
-) -> None:
+def _settle(sources: Ints, targets: Ints, entering: list[int], leaving: list[int], passing: list[int]) -> None:
     """Pass on what comes back along loops until nothing new arrives, always at the first statement where some did."""
-    queue: list[int] = []
-
-    def arrive(seen: int, successors: list[int]) -> None:
-        for successor in successors:
+    begins = np.searchsorted(sources, np.arange(len(entering) + 1)).tolist()
+    successors = targets.tolist()
+    queue = np.unique(sources[targets <= sources]).tolist()  # sorted, so a heap
+    last = -1
+    while queue:
+        statement = heappop(queue)
+        if statement == last:
+            continue
+        last = statement
+        seen = entering[statement] & passing[statement] | leaving[statement]
+        for successor in successors[begins[statement] : begins[statement + 1]]:
             if seen & ~entering[successor]:
                 entering[successor] |= seen
                 heappush(queue, successor)
-
-    for statement in returning:
-        arrive(entering[statement] & passing[statement] | leaving[statement], back[statement])
-    while queue:
-        statement = heappop(queue)
-        while queue and queue[0] == statement:
-            heappop(queue)
-        seen = entering[statement] & passing[statement] | leaving[statement]
-        arrive(seen, after[statement])
-        arrive(seen, back[statement])
+                last = -1
 
 
 def _bits(sets: list[int], which: Ints, low: Ints, width: Ints) -> tuple[Ints, Ints]:
-    """The bits that are set in ``width`` bits from ``low`` on of the sets ``which``: positions in ``which``, and bits."""
+    """What is set in ``width`` bits from ``low`` on of the sets ``which``: positions in ``which``, and the bits."""
     found: list[Ints] = []
     bits: list[Ints] = []
     narrow = np.flatnonzero(width <= _WIDEST)
@@ -524,12 +506,12 @@ def _bits(sets: list[int], which: Ints, low: Ints, width: Ints) -> tuple[Ints, I
         at = np.flatnonzero(parts >> bit & 1)
         found.append(narrow[at])
         bits.append(np.full(len(at), bit))
-    for at in np.flatnonzero(width > _WIDEST).tolist():
-        part = sets[which[at]] >> int(low[at]) & ((1 << int(width[at])) - 1)
-        ones = np.flatnonzero(
-            np.unpackbits(np.frombuffer(part.to_bytes(int(width[at]) // 8 + 1, "little"), np.uint8), bitorder="little")
-        )
-        found.append(np.full(len(ones), at))
+    for wide in np.flatnonzero(width > _WIDEST).tolist():
+        size = int(width[wide])
+        part = sets[which[wide]] >> int(low[wide]) & ((1 << size) - 1)
+        octets = np.frombuffer(part.to_bytes(size // 8 + 1, "little"), np.uint8)
+        ones = np.flatnonzero(np.unpackbits(octets, bitorder="little"))
+        found.append(np.full(len(ones), wide))
         bits.append(ones)
     empty = [np.empty(0, np.int64)]
     return np.concatenate(found + empty), np.concatenate(bits + empty)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import tree_sitter_c
@@ -68,6 +68,7 @@ class Grammar:
             self.kind_of_id[id_] = numbers.setdefault(key, len(numbers))
         self.kind_of_id[_ERROR_KIND] = 0
         self._numbers = numbers
+        self._known_flags: dict[tuple[tuple[str, ...], bool], NDArray[np.bool_]] = {}
         self.names = [name for name, _ in numbers]
         self.is_named: NDArray[np.bool_] = np.array([named for _, named in numbers])
         self.carries = self._carriers()
@@ -83,20 +84,24 @@ class Grammar:
         return len(self.names)
 
     def named(self, names: Iterable[str]) -> NDArray[np.bool_]:
-        """``[kinds]``: the named kinds among ``names``; a name that this grammar lacks is left out."""
-        return self._flags((name, True) for name in names)
+        """``[kinds]``, read-only: the named kinds among ``names``; a name that this grammar lacks is left out."""
+        return self._flags(tuple(names), True)
 
     def tokens(self, names: Iterable[str]) -> NDArray[np.bool_]:
-        """``[kinds]``: the tokens among ``names``; a token that this grammar lacks is left out."""
-        return self._flags((name, False) for name in names)
+        """``[kinds]``, read-only: the tokens among ``names``; a token that this grammar lacks is left out."""
+        return self._flags(tuple(names), False)
 
-    def named_by(self, choose: Any) -> NDArray[np.bool_]:
-        """``[kinds]``: the named kinds whose name satisfies ``choose(name)``."""
-        return self._flags((name, True) for name, named in self._numbers if named and choose(name))
+    def named_by(self, choose: Callable[[str], bool]) -> NDArray[np.bool_]:
+        """``[kinds]``, read-only: the named kinds whose name satisfies ``choose``."""
+        return self.named(name for name, named in self._numbers if named and choose(name))
 
-    def _flags(self, keys: Iterable[tuple[str, bool]]) -> NDArray[np.bool_]:
-        flags = np.zeros(len(self), np.bool_)
-        flags[[self._numbers[key] for key in keys if key in self._numbers]] = True
+    def _flags(self, names: tuple[str, ...], named: bool) -> NDArray[np.bool_]:
+        flags = self._known_flags.get((names, named))
+        if flags is None:
+            flags = np.zeros(len(self), np.bool_)
+            flags[[self._numbers[name, named] for name in names if (name, named) in self._numbers]] = True
+            flags.setflags(write=False)
+            self._known_flags[names, named] = flags
         return flags
 
 

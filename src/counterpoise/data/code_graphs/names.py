@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,17 @@ _FORGET_AT = 300_000
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\W\d_A-Za-z]+")
 _CONVERSION = r"%[-+ #0']*(?:\*|\d+)?(?:\.(?:\*|\d+)?)?(?:hh|ll|[hljztLqw])?[diouxXeEfFgGaAcspnmS]"
 _PIECE = re.compile(rf"({_CONVERSION})|(0[xX][0-9a-fA-F]+|\d[\d.]*)|([^\W\d]\w*)")
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _RADIX = ((re.compile(r"0x[0-9a-f]+"), "hex"), (re.compile(r"0b[01]+"), "binary"), (re.compile(r"0[0-7]+"), "octal"))
 
 
 def split_word(text: str) -> list[str]:
-    """An identifier at ``_``, at camel case and where digits meet letters: ``parseHTTP2_hdr`` -> parse http 2 hdr."""
+    """An identifier at ``_``, at camel case and where digits meet letters: ``parseHTTP2_hdr`` -> parse http 2 hdr.
+
+    Of keywords in a row, as in ``unsigned /* sic */ int``, each by itself, without what is between them.
+    """
+    if "/" in text:
+        text = _COMMENT.sub(" ", text)
     return [part.lower() for part in _WORD.findall(text)] or ([text] if text else [])
 
 
@@ -76,17 +83,28 @@ def exact(text: str) -> list[str]:
     return ["".join(text.split()) or text] if text else []
 
 
-class Table(dict[bytes, int]):
+class Table:
     """Texts of one sort, numbered; a text that is seen for the first time is split."""
 
-    def __init__(self, names: Names, split: Any) -> None:
-        super().__init__()
+    def __init__(self, names: Names, split: Callable[[str], list[str]]) -> None:
         self._names = names
         self._split = split
+        self._numbers: dict[bytes, int] = {}
 
-    def __missing__(self, text: bytes) -> int:
-        number = self[text] = self._names.add(self._split(text[:_MOST_TEXT].decode("utf-8", "replace")))
-        return number
+    def number(self, texts: list[bytes]) -> list[int]:
+        """The number of each text."""
+        numbers = list(map(self._numbers.get, texts))
+        if None in numbers:
+            numbers = [
+                self._learn(text) if known is None else known for text, known in zip(texts, numbers, strict=True)
+            ]
+        return cast("list[int]", numbers)
+
+    def _learn(self, text: bytes) -> int:
+        known = self._numbers.get(text)
+        if known is None:
+            known = self._numbers[text] = self._names.add(self._split(text[:_MOST_TEXT].decode("utf-8", "replace")))
+        return known
 
 
 class Names:

@@ -1,8 +1,8 @@
 """Syntax trees as arrays: many texts are parsed and walked, and everything else is computed over all of them at once.
 
-Walking a tree in Python is what costs; so one walk with a cursor, top down and in source order, notes four things a node:
-its kind, where it starts, how deep it stands and, where its text is wanted, where it ends. Parents and siblings follow
-from the depths alone.
+Walking a tree in Python is what costs; so one walk with a cursor, top down and in source order, notes four things a
+node: its kind, where it starts, how deep it stands and, where its text is wanted, where it ends. Parents and siblings
+follow from the depths alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +26,11 @@ _SLAB = 1 << 16
 _kind = attrgetter("kind_id")
 _start = attrgetter("start_byte")
 _end = attrgetter("end_byte")
-_is_missing = attrgetter("is_missing")
 
 
 @dataclass(frozen=True)
 class Syntax:
-    """The nodes of several trees, tree after tree and in source (pre-)order; tokens and, if so chosen, comments left out.
+    """The nodes of several trees, tree after tree, in source (pre-)order; comments are among them if asked for.
 
     Every index is into these arrays, over all trees, unless its name says otherwise.
     """
@@ -142,9 +140,9 @@ class _Walked:
     """What the cursor saw, of all nodes, tokens included."""
 
     kind_id: NDArray[np.uint16]
-    start: NDArray[np.int32]
-    end: NDArray[np.int32]
-    depth: NDArray[np.int32]
+    start: Ints
+    end: Ints
+    depth: Ints
     missing: Flags
     offsets: Ints
     parse_errors: Flags
@@ -152,30 +150,50 @@ class _Walked:
 
 def _walk_all(coded: Sequence[bytes], grammar: Grammar) -> _Walked:
     """Parse and walk each text; the trees are freed one by one."""
-    wanted = _wants_end(grammar)
-    slabs: list[tuple[NDArray[Any], ...]] = []
+    has_text = grammar.named(TEXT_KINDS)[grammar.kind_of_id]
+    wants_end = has_text.tolist()
+    kinds: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    depths: list[int] = []
+    missing: list[int] = []
     offsets, errors = [0], []
     for text in coded:
         tree = grammar.parser.parse(text)
         broken = tree.root_node.has_error
-        seen = 0
-        for nodes, depths in _walk(tree.walk()):
-            slabs.append(_read(nodes, depths, broken, wanted))
-            seen += len(nodes)
-        offsets.append(offsets[-1] + seen)
+        for nodes in _walk(tree.walk(), depths):
+            begin = len(kinds)
+            kinds += map(_kind, nodes)
+            starts += map(_start, nodes)
+            ends += map(_end, compress(nodes, map(wants_end.__getitem__, kinds[begin:])))
+            if broken:
+                missing += [begin + at for at, node in enumerate(nodes) if node.is_missing]
+        offsets.append(len(kinds))
         errors.append(broken)
-    columns = [np.concatenate(column) for column in zip(*slabs, strict=True)]
-    return _Walked(*columns, offsets=np.array(offsets, np.int64), parse_errors=np.array(errors, np.bool_))
+    kind_id = np.array(kinds, np.uint16)
+    end = np.zeros(len(kinds), np.int64)
+    end[has_text[kind_id]] = ends
+    is_missing = np.zeros(len(kinds), np.bool_)
+    is_missing[missing] = True
+    return _Walked(
+        kind_id=kind_id,
+        start=np.array(starts, np.int64),
+        end=end,
+        depth=np.array(depths, np.int64),
+        missing=is_missing,
+        offsets=np.array(offsets, np.int64),
+        parse_errors=np.array(errors, np.bool_),
+    )
 
 
-def _walk(cursor: TreeCursor) -> Iterator[tuple[list[Node], list[int]]]:
-    """All nodes of a tree in pre-order, with their depths, in slabs: a huge tree is never a list of objects."""
+def _walk(cursor: TreeCursor, depths: list[int]) -> Iterator[list[Node]]:
+    """All nodes of a tree in pre-order, in slabs, so that a huge tree is never a list of objects; adds their depths."""
     down, side, up = cursor.goto_first_child, cursor.goto_next_sibling, cursor.goto_parent
+    add_depth = depths.append
     depth = 0
     while True:
         nodes: list[Node] = []
-        depths: list[int] = []
-        add, add_depth = nodes.append, depths.append
+        add = nodes.append
         for _ in repeat(None, _SLAB):
             add(cursor.node)  # type: ignore[arg-type]  # the stubs allow None, which a cursor within a tree never gives
             add_depth(depth)
@@ -184,29 +202,13 @@ def _walk(cursor: TreeCursor) -> Iterator[tuple[list[Node], list[int]]]:
                 continue
             while not side():
                 if not up():
-                    yield nodes, depths
+                    yield nodes
                     return
                 depth -= 1
-        yield nodes, depths
+        yield nodes
 
 
-def _wants_end(grammar: Grammar) -> list[bool]:
-    """By tree-sitter's number of a kind: whether the end of such nodes is read."""
-    return list(grammar.named(TEXT_KINDS)[grammar.kind_of_id])
-
-
-def _read(nodes: list[Node], depths: list[int], broken: bool, wants_end: list[bool]) -> tuple[NDArray[Any], ...]:
-    """Kind, start, end (where it is wanted), depth and whether it is missing, of every node of a slab."""
-    kinds = list(map(_kind, nodes))
-    wanted = list(map(wants_end.__getitem__, kinds))
-    end = np.zeros(len(nodes), np.int32)
-    end[wanted] = list(map(_end, compress(nodes, wanted)))
-    missing = np.fromiter(map(_is_missing, nodes), np.bool_, len(nodes)) if broken else np.zeros(len(nodes), np.bool_)
-    start = np.fromiter(map(_start, nodes), np.int32, len(nodes))
-    return np.array(kinds, np.uint16), start, end, np.array(depths, np.int32), missing
-
-
-def _parents(depth: NDArray[np.int32], order: Ints) -> Ints:
+def _parents(depth: Ints, order: Ints) -> Ints:
     """The parent of each node, -1 of roots.
 
     A node that stands deeper than the one before it is that one's first child. Sorted by depth, siblings stand in a row
