@@ -6,12 +6,15 @@ import gzip
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
-from counterpoise.baselines import baseline_metrics, majority, tfidf_logistic
+from counterpoise.baselines import baseline_metrics, majority, tfidf_logistic, type_counts_logistic
+from counterpoise.data.graphs import Graphs
 from counterpoise.data.records import Dataset, Records
 
 DEVIGN = Path(__file__).parents[2] / "shared" / "data" / "devign"
@@ -116,3 +119,53 @@ def test_known_figure_on_devign() -> None:
     assert learnt["roc_auc"] == pytest.approx(0.69, abs=0.018)
     assert found["majority"]["valid"]["accuracy"] == pytest.approx(0.544, abs=0.01)
     assert math.isclose(found["majority"]["valid"]["roc_auc"], 0.5)
+
+
+def graph_records(counts: Sequence[Sequence[int]], labels: Sequence[int]) -> Records:
+    """Graphs by how many nodes of each type they have, in a row; the last node has an edge of type 2 to the first."""
+    kinds = [np.repeat(np.arange(len(item)), item) for item in counts]
+    sizes = np.array([len(item) for item in kinds])
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    nothing = np.zeros(offsets[-1], np.int64)
+    graphs = Graphs(
+        offsets,
+        np.arange(len(counts) + 1),
+        np.zeros_like(offsets),
+        node_types=np.concatenate(kinds),
+        lines=nothing,
+        token_counts=nothing,
+        token_ids=nothing[:0],
+        sources=sizes - 1,
+        targets=0 * sizes,
+        edge_types=0 * sizes + 2,
+    )
+    return Records.from_graphs(graphs, {"row": list(range(len(counts))), "label": list(labels)}, ("few", "many"))
+
+
+# The same as scikit-learn does, from dense counts.
+def test_graphs_have_counts_of_types_in_place_of_words() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 6, (60, 3))
+    labels = (counts[:, 1] > 3).astype(int)
+    train = graph_records(counts[:40].tolist(), labels[:40].tolist())
+    other = graph_records([[*row, 2] for row in counts[40:].tolist()], labels[40:].tolist())  # a type never seen
+    found = type_counts_logistic(train, {"valid": other})["valid"]
+    dense = np.log1p(np.concatenate([counts, 0 * counts[:, :2], 0 * counts[:, :1] + 1], axis=1))
+    scale = dense[:40].std(axis=0)
+    scale[scale < 1e-9] = 1
+    model = LogisticRegression(class_weight="balanced", max_iter=1000).fit(dense[:40] / scale, labels[:40])
+    np.testing.assert_allclose(found, model.predict_proba(dense[40:] / scale), rtol=1e-5)
+    assert ((found[:, 1] > 0.5) == labels[40:]).mean() > 0.9
+    figures = baseline_metrics(Dataset("graphs", train, other, None))
+    assert list(figures) == ["majority", "type_counts_logistic"]
+    np.testing.assert_array_equal(found, type_counts_logistic(train, {"valid": other})["valid"])
+
+
+def test_graphs_of_one_class_or_without_edges() -> None:
+    train = graph_records([[1], [2]], [1, 1])
+    assert type_counts_logistic(train, {"valid": train})["valid"].tolist() == [[0, 1]] * 2
+    bare = graph_records([[1], [2]], [0, 1])
+    none = replace(bare.graphs, edge_offsets=np.zeros(3, np.int64), sources=np.zeros(0, np.int64))
+    none = replace(none, targets=none.sources, edge_types=none.sources)
+    records = Records.from_graphs(none, {"row": [0, 1], "label": [0, 1]}, ("few", "many"))
+    assert type_counts_logistic(records, {"test": records})["test"].shape == (2, 2)

@@ -1,4 +1,4 @@
-"""The bars that any network must clear: the majority class, and words with logistic regression.
+"""The bars that any network must clear: the majority class, and words (or types of nodes) with logistic regression.
 
 An F1 or an accuracy says little alone; beside these two it says whether anything was learnt. scikit-learn is imported
 only when the second is computed.
@@ -6,12 +6,13 @@ only when the second is computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.data.graphs import Graphs
 from counterpoise.data.records import Dataset, Records
 from counterpoise.metrics import classification_metrics
 
@@ -49,17 +50,68 @@ def tfidf_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, P
     Returns:
         probabilities ``[N, C]`` by name.
     """
+    return _answers(train, others, lambda: _fit(train.texts, train.labels), lambda split: split.texts)
+
+
+def type_counts_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, Probabilities]:
+    """What :func:`tfidf_logistic` is for texts, for graphs: how many nodes and edges of each type there are.
+
+    Counts enter as ``log(1 + count)``, scaled to unit variance in the training split. Types that it lacks are left out.
+
+    Args:
+        train: the training split.
+        others: the splits to predict, by name.
+
+    Returns:
+        probabilities ``[N, C]`` by name.
+    """
+    graphs = train.graphs
+    sizes = int(graphs.node_types.max(initial=0)) + 1, int(graphs.edge_types.max(initial=0)) + 1
+
+    def fit() -> tuple[Any, Any]:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler(with_mean=False)
+        features = scaler.fit_transform(_type_counts(train.graphs, sizes))
+        return scaler, LogisticRegression(class_weight="balanced", max_iter=1000).fit(features, train.labels)
+
+    return _answers(train, others, fit, lambda split: _type_counts(split.graphs, sizes))
+
+
+def _type_counts(graphs: Graphs, sizes: tuple[int, int]) -> Any:
+    """``log(1 + count)`` of the first node types and edge types, sparse ``[N, sum(sizes)]``."""
+    from scipy.sparse import coo_matrix, hstack
+
+    blocks = []
+    for types, lengths, size in (
+        (graphs.node_types, graphs.sizes, sizes[0]),
+        (graphs.edge_types, graphs.edge_counts, sizes[1]),
+    ):
+        owners, known = np.repeat(np.arange(len(graphs)), lengths), types < size
+        ones = np.ones(int(known.sum()))
+        blocks.append(coo_matrix((ones, (owners[known], types[known])), shape=(len(graphs), size)))
+    return hstack(blocks).tocsr().log1p()
+
+
+def _answers(
+    train: Records,
+    others: Mapping[str, Records],
+    fit: Callable[[], tuple[Any, Any] | None],
+    content: Callable[[Records], Any],
+) -> dict[str, Probabilities]:
+    """Probabilities by split of what ``fit`` gives: that which makes features of ``content``, and the model of them."""
     n_classes = len(train.classes)
-    fitted = _fit(train.texts, train.labels) if len(np.unique(train.labels)) > 1 else None
+    fitted = fit() if len(np.unique(train.labels)) > 1 else None
     if fitted is None:
         return {name: majority(train.labels, n_classes, len(split)) for name, split in others.items()}
-    words, model = fitted
+    features, model = fitted
     answers = {}
     for name, split in others.items():
         answers[name] = np.zeros((len(split), n_classes))
         if len(split):
             # The model has no column for a class that it never saw.
-            answers[name][:, model.classes_] = model.predict_proba(words.transform(split.texts))
+            answers[name][:, model.classes_] = model.predict_proba(features.transform(content(split)))
     return answers
 
 
@@ -68,13 +120,15 @@ def baseline_metrics(dataset: Dataset) -> dict[str, dict[str, dict[str, Any]]]:
 
     Returns:
         ``{"majority": {"valid": {...}, "test": {...}}, "tfidf_logistic": {...}}``, the innermost being those of
-        :func:`counterpoise.metrics.classification_metrics`. A split without records is left out.
+        :func:`counterpoise.metrics.classification_metrics`. A split without records is left out. Of graphs that came as
+        such the second is ``type_counts_logistic``.
     """
     train = dataset.train
     splits = {name: split for name, split in dataset.splits().items() if name != "train" and len(split)}
+    learnt = type_counts_logistic if train.are_graphs else tfidf_logistic
     answers = {
         "majority": {name: majority(train.labels, len(train.classes), len(split)) for name, split in splits.items()},
-        "tfidf_logistic": tfidf_logistic(train, splits),
+        learnt.__name__: learnt(train, splits),
     }
     return {
         baseline: {

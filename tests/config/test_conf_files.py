@@ -25,9 +25,10 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 PLAIN = {"train": TrainConfig, "paths": PathsConfig, "hardware": HardwareConfig}
 NEEDS = {
     "manual": ["balance.class_weights=[1.0,1.0]"],
-    "table": ["data.path=x"],
-    "fusion_v17": ["model.transformer=x", "model.gnn=y"],
+    **{source: ["data.path=x"] for source in ("table", "tu", "pyg")},
     "graphs": ["model=gnn"],
+    "mutag_gin": ["data.path=x"],
+    "fusion_v17": ["model.transformer=x", "model.gnn=y"],
     "tokens_and_graphs": ["model=fusion"],
 }
 """What some options cannot do without."""
@@ -107,6 +108,30 @@ def test_every_option_composes_and_is_valid(group: str, option: str) -> None:
 @pytest.mark.parametrize("preset", options("experiment"))
 def test_every_preset_composes_and_is_valid(preset: str) -> None:
     check(composed(f"experiment={preset}", *NEEDS.get(preset, [])))
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_a_model_brings_the_encoding_that_it_reads(model: str) -> None:
+    experiment = check(composed(f"model={model}"))
+    assert experiment["encoding"].target.kind == experiment["model"].target.encoding  # type: ignore[attr-defined]
+    other = "tokens" if experiment["encoding"].target.kind == "graphs" else "graphs"  # type: ignore[attr-defined]
+    config = composed(f"model={model}", f"encoding={other}")
+    with pytest.raises(UserError, match="encoding"):
+        check(config)
+
+
+# Focal loss and weighted sampler are two corrections: alpha is the one that yields.
+def test_balance_for_graphs() -> None:
+    experiment = check(composed("model=gnn", "loss=focal", "loss.gamma=1.5", "loss.alpha=null", "balance=sampler"))
+    assert experiment["loss"].config.gamma == 1.5
+    preset = composed("experiment=gnn_v17", "hardware=rtx3080")
+    assert preset["loss"]["gamma"] == 1.5
+    assert preset["loss"]["alpha"] is None
+    assert preset["balance"]["sampler"]
+    assert preset["balance"]["class_weights"] == "none"
+    assert (preset["train"]["batch_size"], preset["train"]["accumulation"], preset["train"]["epochs"]) == (64, 1, 15)
+    assert preset["optimizer"]["weight_decay"] == 1e-4
+    assert 1e-4 <= preset["optimizer"]["lr"] <= 1e-3
 
 
 def test_a_preset_yields_to_the_command_line() -> None:

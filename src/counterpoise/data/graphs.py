@@ -82,6 +82,12 @@ class Graphs:
         first = np.repeat(self.node_offsets[:-1], self.edge_counts)
         return self.sources + first, self.targets + first
 
+    def where_edges(self, keep: NDArray[np.bool_]) -> Graphs:
+        """The same with those edges only where ``keep [e]`` is true."""
+        before = np.concatenate([[0], np.cumsum(keep)])
+        columns = {name: getattr(self, name)[keep] for name in BY_EDGE}
+        return replace(self, edge_offsets=before[self.edge_offsets], **columns)
+
     def by_target(self, n_edge_types: int) -> Graphs:
         """The same with the edges of each graph ordered by target, type and source: an adjacency in compressed rows.
 
@@ -130,12 +136,18 @@ class Graphs:
         back = (types * nodes + targets) * nodes + sources
         return bool(np.array_equal(np.sort(there), np.sort(back)))
 
+    def compact(self) -> Graphs:
+        """The same in the smallest integers that hold the values: of code graphs, 5 bytes an edge."""
+        columns: dict[str, Any] = {name: _compact(getattr(self, name)) for name in (*BY_NODE, *BY_EDGE, "token_ids")}
+        return replace(self, **columns)
+
     def to_arrow(self) -> pa.Table:
         """A row per graph, a list column per column; the smallest integers that hold the values."""
+        small = self.compact()
         columns = {
-            **{name: Ragged(_compact(getattr(self, name)), self.node_offsets) for name in BY_NODE},
-            **{name: Ragged(_compact(getattr(self, name)), self.edge_offsets) for name in BY_EDGE},
-            "token_ids": Ragged(_compact(self.token_ids), self.token_offsets),
+            **{name: Ragged(getattr(small, name), self.node_offsets) for name in BY_NODE},
+            **{name: Ragged(getattr(small, name), self.edge_offsets) for name in BY_EDGE},
+            "token_ids": Ragged(small.token_ids, self.token_offsets),
         }
         arrays: dict[str, Any] = {name: column.to_arrow() for name, column in columns.items()}
         if self.node_features is not None:
@@ -153,7 +165,7 @@ class Graphs:
         """
         table.validate(full=True)  # offsets that lead outside would be read as they are
         found = {name: _ragged(table[name]) for name in (*BY_NODE, *BY_EDGE, "token_ids")}
-        features = _features(table["node_features"]) if "node_features" in table.column_names else None
+        features, offsets = _features(table["node_features"]) if "node_features" in table.column_names else (None, None)
         graphs = cls(
             found["node_types"].offsets,
             found["sources"].offsets,
@@ -162,6 +174,8 @@ class Graphs:
             node_features=features,
         )
         graphs._check(found)
+        if offsets is not None and not np.array_equal(offsets, graphs.node_offsets):
+            raise ValueError("the column node_features does not belong to the others")
         return graphs
 
     def _check(self, columns: Mapping[str, Ragged]) -> None:
@@ -179,6 +193,14 @@ class Graphs:
         for ends in (self.sources, self.targets):
             if ((ends < 0) | (ends >= sizes)).any():
                 raise ValueError("an edge leads out of its graph")
+
+    @property
+    def is_by_target(self) -> bool:
+        """Whether the edges are in the order of :meth:`by_target`, their sources aside."""
+        _, targets = self.in_one()
+        types = self.edge_types.astype(np.int64)
+        later = np.diff(targets)
+        return bool(((later > 0) | ((later == 0) & (np.diff(types) >= 0))).all())
 
 
 @dataclass(frozen=True)
@@ -229,9 +251,11 @@ def _ragged(column: pa.ChunkedArray) -> Ragged:
     return Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])
 
 
-def _features(column: pa.ChunkedArray) -> NDArray[np.float32]:
+def _features(column: pa.ChunkedArray) -> tuple[NDArray[np.float32], Offsets]:
+    """The rows of all graphs ``[n, F]``, and where each graph's begin and the last one's end ``[N + 1]``."""
     width = column.type.value_type.list_size
     if not column.num_chunks:
-        return np.empty((0, width), np.float32)
-    values = column.chunk(0).values.flatten().to_numpy(zero_copy_only=True)
-    return values.reshape(-1, width)  # type: ignore[no-any-return]
+        return np.empty((0, width), np.float32), np.zeros(1, np.int64)
+    chunk = column.chunk(0)
+    values = chunk.values.flatten().to_numpy(zero_copy_only=True)
+    return values.reshape(-1, width), chunk.offsets.to_numpy()

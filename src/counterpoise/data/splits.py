@@ -61,6 +61,77 @@ def stratified(labels: NDArray[np.int64], shares: Shares, seed: int, *, classes:
     return Split(*(np.sort(np.concatenate(part)) for part in parts))
 
 
+def stratified_folds(
+    labels: NDArray[np.int64], folds: int, seed: int, *, classes: Sequence[str] | None = None
+) -> Indices:
+    """Deal the records of each class out to ``folds`` parts; the parts' sizes, and each class's, differ by one at most.
+
+    Args:
+        labels: class indices, ``[N]``.
+        folds: how many parts.
+        seed: fixes them.
+        classes: names for messages; a class without any record is then an error too.
+
+    Returns:
+        the fold of each record, ``[N]``.
+
+    Raises:
+        UserError: naming each class with fewer records than there are folds.
+    """
+    counts = np.bincount(labels, minlength=len(classes or ()))
+    few = [label for label, count in enumerate(counts) if count < folds and (count or classes)]
+    if few:
+        raise UserError(
+            Problem(
+                "data.folds",
+                f"class {_name(label, classes)} has {counts[label]} records; each of the {folds} folds needs one.",
+                f"Use data.folds={counts[label]} at most, add records, or merge the class with another."
+                if counts[label] > 1
+                else "Add records, or merge the class with another.",
+            )
+            for label in few
+        )
+    generator = np.random.default_rng(seed)
+    found = np.empty(len(labels), np.int64)
+    start = 0
+    for label in np.flatnonzero(counts):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        found[members] = (start + np.arange(len(members))) % folds
+        start += len(members)  # the next class goes on where this one ended, so that no fold gets all the odd ones
+    return found
+
+
+def fold_split(
+    labels: NDArray[np.int64],
+    folds: int,
+    fold: int,
+    valid_share: float | None,
+    seed: int,
+    *,
+    classes: Sequence[str] | None = None,
+) -> Split:
+    """One of :func:`stratified_folds` is held out.
+
+    Args:
+        labels: class indices, ``[N]``.
+        folds: how many there are.
+        fold: the one that is held out, from 0.
+        valid_share: the fold is the test split, and this share of the rest is for validation; ``None``: the fold is
+            the validation split, and there is no test split.
+        seed: fixes the split.
+        classes: names for messages; a class without any record is then an error too.
+
+    Raises:
+        UserError: naming each class with too few records.
+    """
+    chosen = stratified_folds(labels, folds, seed, classes=classes) == fold
+    held_out, rest = np.flatnonzero(chosen), np.flatnonzero(~chosen)
+    if valid_share is None:
+        return Split(rest, held_out, held_out[:0])
+    inner = stratified(labels[rest], Shares(valid_share, 0), seed, classes=classes)
+    return Split(rest[inner.train], rest[inner.valid], held_out)
+
+
 def grouped(
     groups: Sequence[str],
     labels: NDArray[np.int64],

@@ -77,7 +77,8 @@ def _spread(values: NDArray[np.integer[Any]]) -> dict[str, float]:
 
 
 def _histograms(sizes: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, Any]:
-    edges = np.geomspace(1, max(int(sizes.max(initial=1)), 2) + 1, _BINS + 1)
+    low, high = (int(sizes.min()), int(sizes.max())) if len(sizes) else (1, 1)
+    edges = np.geomspace(max(low, 1), max(high, low + 1) + 1, _BINS + 1)
     counts = {name: np.histogram(sizes[labels == index], edges)[0].tolist() for index, name in enumerate(classes)}
     return {"edges": edges.tolist(), "counts": counts}
 
@@ -165,7 +166,7 @@ def _draw_losses(axes: Any, figures: Mapping[str, Mapping[str, Any]]) -> None:
             axes.text(value, place, f" {value:.1f} %", va="center", fontsize=8, color=INK)
     axes.set_yticks(range(len(kinds)), list(kinds))
     axes.invert_yaxis()
-    axes.margins(x=0.14)
+    axes.set_xlim(0, max(1.2 * 100 * max(map(max, kinds.values())), 1))
     axes.set_xlabel("% of the split", color=INK)
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.8)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")

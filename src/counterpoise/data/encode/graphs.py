@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,12 +19,15 @@ from torch import Tensor
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Auto
 from counterpoise.data.cache import Cache, dataset_fingerprint, file_checksum
+from counterpoise.data.code_graphs import EDGE_TYPES, GraphOptions, RawGraphs, build_graphs
 from counterpoise.data.encode.base import Batch, Encoded, Encoding
 from counterpoise.data.encode.graph_statistics import draw, statistics
-from counterpoise.data.graphs import Graphs, NamedGraphs
+from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs, NamedGraphs, join
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
 from counterpoise.jsonio import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised whenever the layout of a cache entry changes, or graphs are made otherwise."""
@@ -32,6 +36,7 @@ STATISTICS, PICTURE = "graph_statistics.json", "graph_statistics.png"
 """Files of a cache entry; all but the notes are kept with the run."""
 UNKNOWN = "<unknown>"
 """Stands first among node types and sub-tokens: whatever the training split lacks."""
+_CHUNK = 2_000
 PARSERS = ("tree-sitter", "tree-sitter-c", "tree-sitter-cpp")
 
 
@@ -71,8 +76,9 @@ class Vocabulary:
         """Of the training split: all node types, the ``size`` sub-tokens that stand in most graphs, two at least."""
         types = np.unique(train.graphs.node_types)
         owners = np.repeat(np.arange(len(train.graphs)), np.diff(train.graphs.token_offsets))
-        pairs = np.unique(np.stack([owners, train.graphs.token_ids.astype(np.int64)]), axis=1)
-        found = np.bincount(pairs[1], minlength=len(train.token_names))
+        size_of_names = max(len(train.token_names), 1)
+        pairs = np.unique(owners * size_of_names + train.graphs.token_ids)
+        found = np.bincount(pairs % size_of_names, minlength=size_of_names)
         names = np.asarray(train.token_names, dtype=object)
         order = sorted(np.flatnonzero(found >= 2).tolist(), key=lambda index: (-found[index], names[index]))
         edge_types, reverse = _directions(train)
@@ -87,23 +93,34 @@ class Vocabulary:
         """The graphs with these numbers, edges in both directions, in rows by target.
 
         Raises:
-            UserError: if they have edges of a type that the training split lacks.
+            UserError: if edges stand in both directions in the training split, but in one here.
         """
-        strange = sorted({named.edge_names[index] for index in np.unique(named.graphs.edge_types)} - {*self.edge_types})
-        if strange:
-            what = f"edges of type {', '.join(strange)} stand in no graph of the training split."
-            raise fail("data", what, "Split the data anew, or leave those graphs out.")
+        named = replace(named, graphs=self._known_edges(named))
         undirected = list(self.reverse_edge_types) == list(range(len(self.edge_types)))
         if undirected and not named.graphs.is_symmetric():
             what = "every edge of the training split stands in both directions, but not so in the other splits."
             raise fail("data", what, "Give all graphs the edges of both directions, or all of them those of one.")
-        graphs = replace(
-            named.graphs,
-            node_types=_numbers(self.node_types, named.type_names)[named.graphs.node_types],
-            token_ids=_numbers(self.sub_tokens, named.token_names)[named.graphs.token_ids],
-            edge_types=_numbers(self.edge_types, named.edge_names)[named.graphs.edge_types],
-        )
-        return graphs.mirrored(self.reverse_edge_types)
+        numbers = {
+            "node_types": _numbers(self.node_types, named.type_names),
+            "token_ids": _numbers(self.sub_tokens, named.token_names),
+            "edge_types": _numbers(self.edge_types, named.edge_names),
+        }
+        parts = []
+        for start in range(0, len(named.graphs), _CHUNK):  # so that what sorting needs is needed for a part only
+            part = named.graphs.take(np.arange(start, min(start + _CHUNK, len(named.graphs))))
+            part = replace(part, **{name: table[getattr(part, name)] for name, table in numbers.items()})
+            parts.append(part.mirrored(self.reverse_edge_types).compact())
+        return join(parts)
+
+    def _known_edges(self, named: NamedGraphs) -> Graphs:
+        """The graphs without edges of types that the training split lacks: no model has learnt what they mean."""
+        strange = np.array([name not in self.edge_types for name in named.edge_names], bool)
+        left_out = strange[named.graphs.edge_types] if len(strange) else np.zeros(0, bool)
+        if not left_out.any():
+            return named.graphs
+        names = ", ".join(named.edge_names[index] for index in np.unique(named.graphs.edge_types[left_out]))
+        log.warning("left out %d edges of type %s, which no graph of the training split has", left_out.sum(), names)
+        return named.graphs.where_edges(~left_out)
 
 
 def _directions(train: NamedGraphs) -> tuple[list[str], list[int]]:
@@ -228,8 +245,44 @@ class GraphEncoding(Encoding):
 
 
 def make_graphs(records: Records, config: GraphsConfig) -> NamedGraphs:
-    """The graphs of a split; ``config.parser`` is no longer auto."""
-    raise NotImplementedError
+    """The graphs of a split, numbered by what stands in it; ``config.parser`` is no longer auto."""
+    if records.are_graphs:
+        return _as_they_came(records.graphs, config.max_nodes)
+    if config.parser == "windows":
+        from counterpoise.data.windows import window_graphs
+
+        return window_graphs(records.texts, window=config.window, max_nodes=config.max_nodes)
+    assert config.parser in ("c", "cpp")
+    options = GraphOptions(config.parser, config.max_nodes, config.comments)
+    return _of_code(build_graphs(records.texts, options, processes(config.workers)))
+
+
+def _of_code(found: RawGraphs) -> NamedGraphs:
+    columns = ("node_offsets", "edge_offsets", "token_offsets", *BY_NODE, *BY_EDGE, "token_ids")
+    graphs = Graphs(**{name: getattr(found, name) for name in columns})
+    return NamedGraphs(
+        graphs, found.type_names, found.token_names, EDGE_TYPES, found.nodes_before_cut, found.parse_errors
+    )
+
+
+def _as_they_came(graphs: Graphs, max_nodes: int) -> NamedGraphs:
+    """Numbers are names here. Graphs are not cut: which of their nodes matter least nobody knows."""
+    largest = int(graphs.sizes.max(initial=0))
+    if largest > max_nodes:
+        what = f"is {max_nodes}, but one of these graphs has {largest} nodes, and graphs that came as such are not cut."
+        raise fail("encoding.max_nodes", what, f"Set encoding.max_nodes={largest}, or leave large graphs out.")
+
+    def names(numbers: NDArray[Any]) -> list[str]:
+        return [str(number) for number in range(int(numbers.max()) + 1)] if len(numbers) else []
+
+    return NamedGraphs(
+        graphs,
+        type_names=names(graphs.node_types),
+        token_names=names(graphs.token_ids),
+        edge_names=names(graphs.edge_types),
+        nodes_before_cut=graphs.sizes,
+        parse_errors=np.zeros(len(graphs), bool),
+    )
 
 
 def _properties(vocabulary: Vocabulary, config: GraphsConfig, width: int) -> dict[str, Any]:
@@ -276,6 +329,8 @@ def _read_graphs(path: Path, properties: Mapping[str, Any]) -> Graphs:
     for name, size in (("node_types", "node_types"), ("token_ids", "sub_tokens"), ("edge_types", "edge_types")):
         if getattr(graphs, name).max(initial=0) >= properties[size]:
             raise ValueError(f"{path.name}: {name} goes beyond the vocabulary")
+    if not graphs.is_by_target:
+        raise ValueError(f"{path.name}: edges are not in the order of their targets")
     if (0 if graphs.node_features is None else graphs.node_features.shape[1]) != properties["node_features"]:
         raise ValueError(f"{path.name} has other node features than {PROPERTIES} says")
     return graphs

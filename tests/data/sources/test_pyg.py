@@ -1,0 +1,225 @@
+"""Graphs saved with PyTorch Geometric: what is read, what is refused, and that nothing in a file is ever run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, HeteroData
+
+from counterpoise.config.schema import parse
+from counterpoise.data.records import Dataset
+from counterpoise.data.sources.pyg import PyGConfig, PyGGraphs
+from counterpoise.errors import UserError
+
+HALVES = {"valid_share": 0.3, "test_share": 0.3}
+
+
+def graph(label: int = 0, nodes: int = 3, **fields: Any) -> Data:
+    """A path; its ends have the label as their type."""
+    path = torch.tensor([list(range(nodes - 1)), list(range(1, nodes))], dtype=torch.long).view(2, -1)
+    return Data(**{"x": torch.arange(nodes) + label, "edge_index": path, "y": torch.tensor([label]), **fields})
+
+
+def save(folder: Path, *contents: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, content in enumerate(contents):
+        torch.save(content, folder / f"{number:03}.pt")
+    return folder
+
+
+def load(path: Path, **settings: Any) -> Dataset:
+    return PyGGraphs(parse(PyGConfig, {"path": str(path), **settings}, "data")).load()
+
+
+def problems(path: Path, **settings: Any) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load(path, **settings)
+    return [str(problem).replace(str(path) + "/", "") for problem in caught.value.problems]
+
+
+def one(dataset: Dataset, row: int) -> dict[str, Any]:
+    for part in dataset.splits().values():
+        for at in np.flatnonzero(part.rows == row):
+            found = part.graphs.take(np.array([at]))
+            names = ("node_types", "sources", "targets", "edge_types")
+            features = None if found.node_features is None else found.node_features.tolist()
+            values = {name: getattr(found, name).tolist() for name in names}
+            return values | {"label": part.classes[part.labels[at]], "features": features}
+    raise AssertionError(row)
+
+
+def test_node_types_and_edge_types(tmp_path: Path) -> None:
+    items = [graph(label, edge_attr=torch.tensor([7, -2])) for label in [10, 20] * 3]
+    dataset = load(save(tmp_path, *items), **HALVES)
+    assert dataset.classes == ("10", "20")
+    assert one(dataset, 1) == {
+        "node_types": [3, 4, 5],
+        "sources": [0, 1],
+        "targets": [1, 2],
+        "edge_types": [1, 0],
+        "label": "20",
+        "features": None,
+    }
+
+
+def test_features_and_one_hot_edges(tmp_path: Path) -> None:
+    hot = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    items = [graph(label, x=torch.full((3, 2), float(label)), edge_attr=hot) for label in [0, 1] * 3]
+    found = one(load(save(tmp_path, *items), **HALVES), 3)
+    assert found["features"] == [[1.0, 1.0]] * 3
+    assert found["node_types"] == [0, 0, 0]
+    assert found["edge_types"] == [1, 0]  # numbered by what there is
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_features_of_any_precision(tmp_path: Path, dtype: torch.dtype) -> None:
+    items = [graph(label, x=torch.full((3, 1), 0.5, dtype=dtype)) for label in [0, 1] * 3]
+    assert one(load(save(tmp_path, *items), **HALVES), 0)["features"] == [[0.5]] * 3
+
+
+def test_lists_dicts_one_node_and_no_edges(tmp_path: Path) -> None:
+    bare = {"num_nodes": 1, "edge_index": torch.zeros(2, 0), "y": 1}
+    items = [
+        [bare, {**bare, "y": torch.tensor(0)}, {**bare, "y": torch.tensor([[1]])}],
+        {**bare, "y": 0},
+        [bare, {**bare, "y": 0}],
+    ]
+    dataset = load(save(tmp_path, *items), **HALVES)
+    assert sum(map(len, dataset.splits().values())) == 6
+    expected = {"node_types": [0], "sources": [], "targets": [], "edge_types": [], "features": None}
+    assert [one(dataset, row) for row in range(6)] == [{**expected, "label": label} for label in "101010"]
+
+
+def test_folders_of_splits(tmp_path: Path) -> None:
+    save(tmp_path / "train", graph(0), graph(1), graph(1))
+    save(tmp_path / "valid", [graph(1), graph(0)])
+    dataset = load(tmp_path)
+    assert {name: part.rows.tolist() for name, part in dataset.splits().items()} == {
+        "train": [0, 1, 2],
+        "valid": [3, 4],
+    }
+    save(tmp_path / "test", graph(0), graph(1))
+    assert load(tmp_path).splits()["test"].rows.tolist() == [5, 6]
+    assert "data.folds" in problems(tmp_path, folds=2, fold=0)[0]
+
+
+def test_folders_that_lack_something(tmp_path: Path) -> None:
+    assert "there is no .pt file" in problems(tmp_path)[0]
+    save(tmp_path / "valid", graph(0))
+    assert "has no folder 'train'" in problems(tmp_path)[0]
+    (tmp_path / "train").mkdir()
+    assert problems(tmp_path) == ["train: holds no .pt file."]
+    save(tmp_path, graph(0))
+    assert "beside folders of splits" in problems(tmp_path)[0]
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no label": ({"y": None}, "has no 'y'"),
+    "a float label": ({"y": torch.tensor([0.5])}, "'y' is floats [1]; expected one integer"),
+    "two labels": ({"y": torch.tensor([0, 1])}, "'y' is integers [2]"),
+    "no edges": ({"edge_index": None}, "has no 'edge_index'"),
+    "edges the other way round": ({"edge_index": torch.zeros(3, 2, dtype=torch.long)}, "expected integers [2, edges]"),
+    "float edges": ({"edge_index": torch.zeros(2, 2)}, "expected integers [2, edges]"),
+    "an edge out of the graph": ({"edge_index": torch.tensor([[0], [3]])}, "names node 3, but there are 3, from 0"),
+    "a negative edge": ({"edge_index": torch.tensor([[0], [-1]])}, "names node -1"),
+    "edge numbers": ({"edge_attr": torch.tensor([0.5, 1.5])}, "expected edge types"),
+    "edge vectors": ({"edge_attr": torch.rand(2, 3)}, "Numbers on edges are not read"),
+    "too few edge types": ({"edge_attr": torch.tensor([1])}, "'edge_attr' is integers [1] for 2 edges"),
+    "integer vectors": ({"x": torch.ones(3, 4, dtype=torch.long)}, "save x.float()"),
+    "NaN": ({"x": torch.full((3, 1), float("nan"))}, "NaN or infinite"),
+    "no nodes": ({"x": torch.zeros(0, 2), "edge_index": torch.zeros(2, 0)}, "has no node"),
+    "unknown nodes": ({"x": None}, "has neither 'x' nor 'num_nodes'"),
+    "other number of nodes": ({"num_nodes": 5}, "'num_nodes' is 5, but 'x' has 3 rows"),
+    "a sparse tensor": ({"x": torch.eye(3).to_sparse()}, "expected a dense one"),
+    "a string": ({"y": "yes"}, "'y' is a str; expected a tensor"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_a_bad_graph_is_told_or_left_out(tmp_path: Path, name: str, as_dict: bool) -> None:
+    fields, message = BAD[name]
+    good = graph(0)
+    values = {"x": good.x, "edge_index": good.edge_index, "y": good.y, **fields}
+    values = {key: value for key, value in values.items() if value is not None}
+    folder = save(tmp_path, *[graph(label) for label in [0, 1] * 3], [values if as_dict else Data(**values)])
+    (found,) = problems(folder)
+    assert found.startswith("006.pt: graph 1: ")
+    assert message in found
+    dataset = load(folder, on_bad_record="skip", **HALVES)
+    assert sum(map(len, dataset.splits().values())) == 6
+    assert dataset.notes["bad_records"]["left_out"] == 1
+
+
+def test_graphs_that_do_not_go_together(tmp_path: Path) -> None:
+    wide, narrow = torch.rand(3, 2), torch.rand(3, 1)
+    items = [graph(0, x=wide), graph(1, x=narrow), graph(0), graph(1, x=wide, edge_attr=torch.tensor([0, 1]))]
+    found = problems(save(tmp_path, *items))
+    assert [line.split(":")[0] for line in found] == ["001.pt", "002.pt", "003.pt"]
+    assert "'x' is 1 numbers, but 2 numbers in" in found[0]
+    assert "'x' is integers (types), but numbers (features) in" in found[1]
+    assert "'edge_attr' is integers (types), but nothing in" in found[2]
+
+
+class Harm:
+    """What a harmful file does when it is unpickled carelessly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("plain_pickle", [True, False])
+@pytest.mark.parametrize("nested", [True, False])
+def test_nothing_in_a_file_is_run(tmp_path: Path, plain_pickle: bool, nested: bool) -> None:
+    mark, folder = tmp_path / "harmed", tmp_path / "graphs"
+    save(folder, *[graph(label) for label in [0, 1] * 3])
+    harm: Any = Data(x=torch.ones(3, 1), y=Harm(mark)) if nested else Harm(mark)
+    if plain_pickle:
+        (folder / "bad.pt").write_bytes(pickle.dumps(harm))
+    else:
+        torch.save(harm, folder / "bad.pt")
+    (found,) = problems(folder)
+    assert found.startswith("bad.pt: is refused: ")
+    assert "no file can run code" in found
+    assert not mark.exists()
+    torch.load(folder / "bad.pt", weights_only=False) if not plain_pickle else pickle.loads(
+        (folder / "bad.pt").read_bytes()
+    )
+    assert mark.exists()  # so the test could fail
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut", b"\x80\x02."])
+def test_damaged_files_are_told_all_at_once(tmp_path: Path, content: bytes) -> None:
+    folder = save(tmp_path, *[graph(label) for label in [0, 1] * 3])
+    (folder / "a.pt").write_bytes(content)
+    whole = (folder / "000.pt").read_bytes()
+    (folder / "b.pt").write_bytes(whole[: len(whole) // 2])
+    found = problems(folder)
+    assert [line.split(":")[0] for line in found] == ["a.pt", "b.pt"]
+
+
+def test_other_objects_are_no_graphs(tmp_path: Path) -> None:
+    hetero = HeteroData()
+    hetero["a"].x = torch.ones(1, 1)
+    folder = save(tmp_path, torch.ones(3), [3, "x"])
+    found = problems(folder)
+    assert [line.split(" is a ")[1].split(";")[0] for line in found] == ["Tensor", "int", "str"]
+    torch.save(hetero, folder / "h.pt")
+    assert "h.pt: " in problems(folder)[-1] or "h.pt: " in problems(folder)[0]
+
+
+def test_gradients_and_views_do_not_matter(tmp_path: Path) -> None:
+    base: Tensor = torch.rand(3, 4, requires_grad=True)
+    items = [graph(label, x=base[:, ::2]) for label in [0, 1] * 3]
+    found = one(load(save(tmp_path, *items), **HALVES), 0)
+    np.testing.assert_allclose(found["features"], base[:, ::2].detach().numpy())
