@@ -262,6 +262,12 @@ def test_heads_divide_the_width_where_there_are_any() -> None:
     assert parse(FusionConfig, {**node, "layer": "gated"}, "model").hidden_size == 10
 
 
+def test_what_a_fresh_branch_refuses_stands_under_its_own_name() -> None:
+    config = FusionConfig(fresh_transformer=TransformerConfig(pretrained="/nowhere/at/all"))
+    with pytest.raises(UserError, match=r"^model\.fresh_transformer\.pretrained: the encoder '/nowhere/at/all' cannot"):
+        Fusion(config, ModelContext(SHARES, {"tokens": TOKENS, "graphs": GRAPHS}))
+
+
 class Stateless(TextCNN):
     def features(self, inputs: Any, *, states: bool = False) -> Features:
         return super().features(inputs)

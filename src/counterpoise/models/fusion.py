@@ -10,14 +10,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from counterpoise.config.schema import AT_LEAST_ONE, Range
-from counterpoise.errors import Problem, fail
+from counterpoise.errors import Problem, UserError, fail
 from counterpoise.models.base import FRESH, Backbone, Model, ModelContext, ModelOutput
 from counterpoise.models.encoder import attention
 from counterpoise.models.gnn import GNN, GNNConfig
@@ -155,8 +155,18 @@ class Fusion(Model):
 def _branch(name: str, config: FusionConfig, context: ModelContext) -> Backbone:
     if getattr(config, name) != FRESH:
         return copy.deepcopy(context.branches[name])
-    own = ModelContext(context.class_shares, context.encoding[Fusion.branches[name]])
-    return FRESH_BRANCHES[name](getattr(config, f"fresh_{name}"), own)
+    kind = Fusion.branches[name]
+    own = ModelContext(context.class_shares, context.encoding[kind])
+    try:
+        return FRESH_BRANCHES[name](getattr(config, f"fresh_{name}"), own)
+    except UserError as error:  # it knows its fields by the names that they have where it stands alone
+        places = {"model": f"model.fresh_{name}", "encoding": f"encoding.{kind}"}
+        raise UserError(replace(problem, where=_within(problem.where, places)) for problem in error.problems) from error
+
+
+def _within(where: str, places: Mapping[str, str]) -> str:
+    section, dot, key = where.partition(".")
+    return f"{places.get(section, section)}{dot}{key}"
 
 
 def branch_features(branch: Backbone, inputs: Mapping[str, Tensor], max_states: int) -> BranchFeatures:
