@@ -470,6 +470,7 @@ class _Builder:
         handler = np.flatnonzero((self.class_ == _CATCH) & (self.parent_class == _TRY))
         if not len(handler):
             return []
+        handler = handler[np.argsort(self.parent[handler], kind="stable")]  # nested ones are not in that order
         owner = self.parent[handler]
         is_node = self._is_flow_node() & ~np.isin(self.class_, (_FUNCTION, _LAMBDA))
         statements = np.flatnonzero(is_node)
