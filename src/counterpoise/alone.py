@@ -81,7 +81,7 @@ class Alone:
             model = self.fabric.setup_module(copy.deepcopy(branch.model))
             memory = MemoryPlan()
             for name in self._splits():
-                batches = SplitBatches(self.encoded.splits[name], self.batch_size)
+                batches = SplitBatches(branch.split(self.encoded.splits[name]), self.batch_size)
                 found = memory.evaluate(batches, lambda fitting: predict(model, fitting, self.loss, self.fabric.device))
                 write_predictions(folder / f"{name}.parquet", found.rows, found.labels, found.probabilities)
 

@@ -18,7 +18,7 @@ from counterpoise.config.targets import Component, resolve_component
 from counterpoise.config.values import show
 from counterpoise.data.cache import component_key, file_checksum
 from counterpoise.data.encode import graphs, tokens
-from counterpoise.data.encode.base import Encoded
+from counterpoise.data.encode.base import Encoded, EncodedSplit
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import MODEL, Checkpoint, CheckpointStore
 from counterpoise.errors import Problem, UserError, fail, near
@@ -62,6 +62,10 @@ class Branch:
     def facts(self) -> dict[str, Any]:
         """What a run that is resumed must find again, JSON-ready."""
         return {"model": component_key(self.component), "weights": self.weights, "vocabulary": self.vocabulary}
+
+    def split(self, whole: EncodedSplit) -> EncodedSplit:
+        """The part of a split in several encodings that this branch reads."""
+        return getattr(whole, self.kind)  # type: ignore[no-any-return]
 
     def answer_key(self, data_fingerprint: str, encoded: Encoded) -> dict[str, Any]:
         """All that its answers for a data set depend on beside the machine, JSON-ready: not what it is joined with."""

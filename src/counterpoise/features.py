@@ -112,7 +112,7 @@ class FrozenFeatures:
                         progress.advance(task, len(indices))
                     writer.finish(folder / f"{where}.arrow")
 
-                memory.evaluate(SplitBatches(split, BATCH), attempt)
+                memory.evaluate(SplitBatches(branch.split(split), BATCH), attempt)
                 done += len(split.labels)
 
 

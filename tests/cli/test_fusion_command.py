@@ -61,6 +61,7 @@ def test_a_result_says_what_the_branches_are_worth_alone(mode: str, made: Path) 
         for split in ("valid", "test"):
             expected = {key: value for key, value in own[split].items() if key != "loss"}
             assert_close(found[name][split], expected)
+            assert found[name][split]["log_loss"] == pytest.approx(own[split]["log_loss"], abs=1e-7)
     for split in ("valid", "test"):
         mean = (probabilities(made / "text", split) + probabilities(made / "graph", split)) / 2
         labels = np.array(pq.read_table(made / "text" / f"predictions_{split}.parquet")["label"])
