@@ -286,3 +286,34 @@ def test_batch_norm_of_a_single_node_uses_the_running_figures() -> None:
     several = torch.randn(5, 3)
     plain = nn.BatchNorm1d(3)
     torch.testing.assert_close(BatchNorm(3)(several), plain(several))
+
+
+LAYERS: dict[str, Callable[[int], nn.Module]] = {
+    "relational": lambda kinds: Relational(16, kinds, None),
+    "relational of bases": lambda kinds: Relational(16, kinds, 2),
+    "gated": lambda kinds: Gated(16, kinds),
+    "isomorphism": lambda kinds: Isomorphism(16, kinds, "layer"),
+    "attention": lambda kinds: Attention(16, kinds, 4),
+    "normalised": lambda kinds: Normalised(16),
+}
+
+
+@pytest.mark.usefixtures("product")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", LAYERS)
+def test_half_precision(name: str, dtype: torch.dtype) -> None:
+    graphs, reverse = random_graphs(6, [7, 1, 12, 3], 2, 1.5)
+    adjacency = adjacency_of(graphs, reverse)
+    torch.manual_seed(0)
+    layer = LAYERS[name](len(reverse))
+    states = torch.randn(adjacency.nodes, 16, requires_grad=True)
+    direction = torch.randn(adjacency.nodes, 16)
+    exact = layer(states, adjacency)
+    expected = torch.autograd.grad(exact, [states, *layer.parameters()], direction)
+    with torch.autocast("cpu", dtype=dtype):
+        found = layer(states, adjacency)
+    torch.testing.assert_close(found.float(), exact, atol=0.1, rtol=0.05)
+    gradients = torch.autograd.grad(found, [states, *layer.parameters()], direction.to(found.dtype))
+    for one, other in zip(gradients, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() <= 0.1 * other.norm() + 0.05

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -123,7 +125,7 @@ def _in_processes(chunks: Iterable[list[str]], options: GraphOptions, workers: i
     waiting = iter(chunks)
 
     def submit(count: int) -> list[Future[RawGraphs]]:
-        with _interrupts_held():  # a process that is being started would die of one, with a traceback
+        with _interrupts_held(), _main_left_out():  # a process that is being started would die of Ctrl-C
             return [pool.submit(_build_chunk, chunk, options) for chunk in islice(waiting, count)]
 
     try:
@@ -149,6 +151,18 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Start processes that do not import the script that is running: nothing of it is needed there, and one that has no
+    guard against being imported would run again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _leave_interrupts_to_parent() -> None:

@@ -23,6 +23,7 @@ What is approximate:
   assigned is written at the end of the assignment, an argument at the end of the call.
 - Names are looked up by block. A block is what C says it is, and the whole of a ``for``, ``if``, ``while``, ``switch``,
   ``catch``, lambda or function; branches of an ``#if`` are no blocks, so a variable declared in both is one variable.
+- In C++ ``T x(n);`` declares a function, as the grammar reads it where ``n`` might be a type: no variable, no edges.
 - Of a lambda, the body sees the writes that reach the statement it stands in, and its own; nothing comes back.
 - Names in macro definitions, in the conditions of ``#if``, behind ``::`` and of parameters of function types are none
   of it.

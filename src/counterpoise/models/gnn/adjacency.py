@@ -232,6 +232,9 @@ def relational_product(states: Tensor, weight: Tensor, adjacency: Adjacency, *, 
         adjacency: the edges.
         mean: of the neighbours of each type; else their sum.
     """
+    if adjacency.n_types == 1:
+        total = neighbour_sum(states @ weight[0], adjacency)
+        return total / adjacency.degrees.clamp(min=1)[:, None] if mean else total
     product = _GroupedProduct if states.device.type == "cpu" else _DenseProduct
     result: Tensor = apply(product, *common_dtype(states, weight), adjacency, mean)
     return result
