@@ -36,7 +36,7 @@ def event(**more: Any) -> dict[str, Any]:
         "action": "stopped",
         "cause": "the learning rate is too high",
         "explanation": "half of it",
-        "override": "optimizer.lr=5e-4",
+        "override": "optimizer.lr=4e-4",
         **more,
     }
 
@@ -324,7 +324,7 @@ STORIES = {
         result=CHANCE | {"status": "collapsed"},
         collapse=report(event(), rescues=2),
         kinds=("collapsed",),
-        override="optimizer.lr=5e-4",
+        override="optimizer.lr=4e-4",
     ),
     "collapsed without a word": Story(
         epochs=IDLE[:3], result=CHANCE | {"status": "collapsed"}, kinds=("collapsed",), override="optimizer.lr=0.0005"
