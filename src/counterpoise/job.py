@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
+from counterpoise.alone import Alone
+from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import HardwareConfig
 from counterpoise.data.cache import Cache
-from counterpoise.data.encode.base import Encoded
+from counterpoise.data.encode.base import Encoded, EncodedSplit, at_epoch
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
@@ -36,6 +39,7 @@ from counterpoise.jsonio import write_sealed
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
+from counterpoise.optim.adamw import all_components
 from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
@@ -48,6 +52,7 @@ from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
+from counterpoise.tracking.gradients import GradientRecorder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,15 @@ class Job:
     signals: SignalGuard
     mirror: NoMirror
     protocol: Protocol
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    """Of the model, those that come from earlier runs."""
+    features: Callable[[], Mapping[str, EncodedSplit]] | None = None
+    """The splits in the form that the model is fed with in each epoch; ``None`` where that is as they were encoded."""
+
+    @property
+    def splits(self) -> Mapping[str, EncodedSplit]:
+        """What the model is fed with, by name."""
+        return self.encoded.splits if self.features is None else self.features()
 
     @property
     def seed(self) -> int:
@@ -99,6 +113,7 @@ class Job:
         if history.verdict.decision < Decision.ABORT:
             self.signals.obey()  # resuming a run that was aborted would only abort it again
         measured = self._measure(trainer, history)
+        alone = self._alone(trainer, cache)
         self.mirror.finish()
         result = make_result(
             self.dataset,
@@ -117,6 +132,7 @@ class Job:
             test=measured.get("test"),
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
+            **({"branches": alone} if alone else {}),
             **self.mirror.facts(),
         )
         self.storage.settle()  # a folder that has a result lacks nothing
@@ -136,7 +152,7 @@ class Job:
 
     def _fit(self, trainer: Trainer) -> History:
         try:
-            return trainer.fit(self.loader(self.seed), self.encoded.splits["valid"])
+            return trainer.fit(self.loader(self.seed), self.splits["valid"])
         except torch.OutOfMemoryError as error:  # of the optimizer's own state: a smaller batch would not help
             message = str(error).splitlines()[0]
         raise OutOfMemoryError("the optimizer's step", message)
@@ -144,14 +160,23 @@ class Job:
     def context(self) -> ModelContext:
         """What the model must know of the data."""
         counts = self.dataset.train.class_counts()
-        return ModelContext(tuple((counts / counts.sum()).tolist()), self.encoded.properties)
+        branches = {name: branch.model for name, branch in self.branches.items()}
+        return ModelContext(tuple((counts / counts.sum()).tolist()), self.encoded.properties, branches)
 
-    def loader(self, seed: int) -> Loader:
-        """Batches of the training split, in the order of this seed."""
+    def loader(self, seed: int, *, last_form: bool = False) -> Loader:
+        """Batches of the training split, in the order of this seed.
+
+        Args:
+            seed: decides the order.
+            last_form: give every epoch the form of the last one, in which all that is ever trained is trained.
+        """
+        train = self.splits["train"]
+        if last_form:
+            train = at_epoch(train, self.experiment.plain.train.epochs - 1)
         balance = self.experiment["balance"].build()
         labels, classes = self.dataset.train.labels, self.dataset.classes
         return Loader(
-            self.encoded.splits["train"],
+            train,
             batch_size=self.plan.batch_size,
             accumulation=self.plan.accumulation,
             seed=seed,
@@ -180,6 +205,7 @@ class Job:
             prefetch=self.hardware.workers or 0,
             observers=[
                 FileRecorder(self.folder, self.storage),
+                GradientRecorder(self.folder, list(all_components(model)), self.storage),
                 AlarmRecorder(self.folder, self.storage, guard.policy),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
                 self._steady,
@@ -220,6 +246,19 @@ class Job:
             NonFiniteGuard(guard.non_finite, guard.policy, circumstances),
         ]
 
+    def _alone(self, trainer: Trainer, cache: Cache) -> dict[str, dict[str, Any]]:
+        """What the branches from earlier runs come to by themselves."""
+        measure = Alone(
+            dataset=self.dataset,
+            data_fingerprint=self.fingerprint,
+            encoded=self.encoded,
+            cache=cache,
+            fabric=self.fabric,
+            loss=trainer.loss,
+            batch_size=self.plan.evaluation_batch,
+        )
+        return measure.figures(self.branches)
+
     def _measure(self, trainer: Trainer, history: History) -> dict[str, dict[str, Any]]:
         """Metrics and predictions of the best checkpoint on validation and test."""
         assert trainer.checkpoints is not None
@@ -237,9 +276,9 @@ class Job:
         best.load_model(trainer.module)
         measured = {}
         for name in ("valid", "test"):
-            if name in self.encoded.splits:
-                batches = SplitBatches(self.encoded.splits[name], self.plan.evaluation_batch)
-                found = trainer.evaluate(batches)
+            if name in self.splits:
+                batches = SplitBatches(self.splits[name], self.plan.evaluation_batch)
+                found = trainer.evaluate(batches.at(history.best_epoch))
                 path = self.folder.predictions(name)
                 write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
                 self.storage.insist(path.name, path, write)

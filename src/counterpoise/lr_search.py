@@ -6,7 +6,6 @@ every seed of a multirun, which then differ by their seed alone, and the same wh
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 from collections.abc import Mapping
@@ -20,8 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from counterpoise.config.targets import PACKAGE, Component
-from counterpoise.data.cache import Cache, checksum, file_checksum, fingerprint
+from counterpoise.data.cache import Cache, checksum, component_key, file_checksum, fingerprint
 from counterpoise.engine.range_test import range_test
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
@@ -116,7 +114,7 @@ def find(job: Job, loss: Loss, cache: Cache) -> FoundLR:
 
     def measure(folder: Path) -> None:
         log.info("The learning rate is searched for: a range test of at most %d updates.", settings.updates)
-        curve = range_test(trainer, job.loader(SEED), settings)
+        curve = range_test(trainer, job.loader(SEED, last_form=True), settings)
         measured.append(curve)
         write_json(folder / CURVE, {"curve": curve, "measured_at": datetime.now(UTC).isoformat(timespec="seconds")})
 
@@ -161,15 +159,15 @@ def curve_key(job: Job, loss: Loss, model: nn.Module) -> dict[str, Any]:
     weights = getattr(loss, "class_weights", None)
     return {
         "format": FORMAT,
-        "model": {**_named(experiment["model"]), "weights": weights_fingerprint(model)},
+        "model": {**component_key(experiment["model"]), "weights": weights_fingerprint(model)},
         "data": job.fingerprint,
         "encoding": {
-            **_named(experiment["encoding"]),
+            **component_key(experiment["encoding"]),
             "files": {name: file_checksum(path) for name, path in job.encoded.artefacts.items()},
         },
-        "optimizer": {**_named(experiment["optimizer"]), "config": optimizer},
-        "loss": {**_named(experiment["loss"]), "class_weights": None if weights is None else weights.tolist()},
-        "balance": _named(experiment["balance"]),
+        "optimizer": {**component_key(experiment["optimizer"]), "config": optimizer},
+        "loss": {**component_key(experiment["loss"]), "class_weights": None if weights is None else weights.tolist()},
+        "balance": component_key(experiment["balance"]),
         "batch": {"size": plan.batch_size, "accumulation": plan.accumulation, "bucket": experiment.plain.train.bucket},
         "clip_norm": experiment.plain.train.clip_norm,
         "number": {"device": plan.device, "precision": plan.precision, "tf32": job.hardware.tf32},
@@ -178,15 +176,6 @@ def curve_key(job: Job, loss: Loss, model: nn.Module) -> dict[str, Any]:
         "seed": SEED,
         "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def _named(component: Component) -> dict[str, Any]:
-    """A component's class and config; of a class from elsewhere, whose code changes without a version, its file too."""
-    target = component.target
-    named = {"class": f"{target.__module__}.{target.__qualname__}", "config": asdict(component.config)}
-    if not target.__module__.startswith(f"{PACKAGE}."):
-        named["source"] = file_checksum(Path(inspect.getfile(target)))
-    return named
 
 
 def weights_fingerprint(model: nn.Module) -> str:

@@ -99,11 +99,20 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     valid, test = result["valid"], result.get("test")
     split = "test" if test else "validation"
     rows = {result["model"]: test or valid}
+    branches = result.get("branches", {})
+    rows |= {_branch_row(name, each): each["test" if test else "valid"] for name, each in branches.items()}
     rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
-    title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside the baselines"
+    beside = "its branches alone and the baselines" if branches else "the baselines"
+    title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside {beside}"
     console.print(result_table(title, rows))
     if "diagnosis" in result:  # not in one of an earlier version
         show_findings(console, result["diagnosis"])
     if "protocol" in result:
         show_protocol(console, result["protocol"])
     console.print(f"Run folder: {near(folder)}", soft_wrap=True)
+
+
+def _branch_row(name: str, branch: Mapping[str, Any]) -> str:
+    if "model" not in branch:
+        return f"{name} of both"
+    return f"{name} alone ({branch['model']})" if branch.get("same_data", True) else f"{name} alone, of other data"

@@ -16,12 +16,14 @@ from typing import Any
 import torch
 
 from counterpoise.balance import check_stacked
+from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
+from counterpoise.features import FrozenFeatures
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
 from counterpoise.jsonio import to_plain
@@ -83,6 +85,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
     run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
+    branches = open_branches(experiment, dataset, data_fingerprint)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
         protocol = open_protocol(
@@ -100,15 +103,27 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
 
     @functools.cache  # the data are encoded once, and not for a run that has finished
     def job() -> Job:
+        encoded = experiment["encoding"].build().encode(dataset, cache)
+        fabric = make_fabric(plan.device, plan.precision, tf32=hardware.tf32)
+        frozen = FrozenFeatures(
+            dataset=dataset,
+            data_fingerprint=data_fingerprint,
+            encoded=encoded,
+            branches=branches,
+            cache=cache,
+            device=fabric.device,
+            tf32=hardware.tf32,
+            console=console,
+        )
         return Job(
             experiment=experiment,
             dataset=dataset,
-            encoded=experiment["encoding"].build().encode(dataset, cache),
+            encoded=encoded,
             plan=plan,
             hardware=hardware,
-            fabric=make_fabric(plan.device, plan.precision, tf32=hardware.tf32),
+            fabric=fabric,
             fingerprint=data_fingerprint,
-            settings=settings_fingerprint(config, data_fingerprint, plan),
+            settings=settings_fingerprint(config, data_fingerprint, plan, branches),
             folder=run_folder,
             storage=storage,
             console=console,
@@ -116,23 +131,26 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
             signals=signals,
             mirror=mirror,
             protocol=protocol,
+            branches=branches,
+            features=functools.cache(lambda: frozen.splits(experiment["model"])),
         )
 
     with run_folder.held(), mirror:
         settled, taken, found = plan, None, None
         if plan.lr is None:
-            run_folder.check(config, {"data_fingerprint": data_fingerprint})  # refused before anything is measured
+            before = {"data_fingerprint": data_fingerprint, **_branch_facts(branches)}
+            run_folder.check(config, before)  # refused before anything is measured
             taken = taken_up(run_folder)
             found = taken or find(job(), loss, cache)
             settled = found.settle(plan)
             console.print(f"{'learning rate':>14}  {found.describe()}")
-        metadata = _metadata(settled, data_fingerprint, dataset, invocation, said)
+        metadata = {**_metadata(settled, data_fingerprint, dataset, invocation, said), **_branch_facts(branches)}
         run_folder.check(config, metadata)
         restored = restore(mirror, run_folder, {"config": config, **metadata})
         if restored is not None:
             console.print(f"Restored update {restored} from the mirror.")
             run_folder.check(config, metadata)
-        settings = settings_fingerprint(config, data_fingerprint, settled)
+        settings = settings_fingerprint(config, data_fingerprint, settled, branches)
         result = earlier_result(run_folder.result, settings)
         if result is not None:
             console.print("This run has finished already.")
@@ -155,9 +173,17 @@ def load_data(experiment: Experiment) -> Dataset:
     return apply_leakage_policy(source.build().load(), source.config.leakage)
 
 
-def settings_fingerprint(config: Mapping[str, Any], data_fingerprint: str, plan: Plan) -> str:
+def settings_fingerprint(
+    config: Mapping[str, Any], data_fingerprint: str, plan: Plan, branches: Mapping[str, Branch]
+) -> str:
     """Hash of all that decides a run's result, machine and versions aside."""
-    return fingerprint({"config": decisive(to_plain(config)), "data": data_fingerprint, "plan": asdict(plan)})
+    key = {"config": decisive(to_plain(config)), "data": data_fingerprint, "plan": asdict(plan)}
+    return fingerprint({**key, **_branch_facts(branches)})
+
+
+def _branch_facts(branches: Mapping[str, Branch]) -> dict[str, Any]:
+    """What of the branches decides a run's result; nothing for a model without."""
+    return {"branches": to_plain({name: branch.facts for name, branch in branches.items()})} if branches else {}
 
 
 def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:

@@ -28,6 +28,8 @@ NEEDS = {
     **{source: ["data.path=x"] for source in ("table", "tu", "pyg")},
     "graphs": ["model=gnn"],
     "mutag_gin": ["data.path=x"],
+    "fusion_v17": ["model.transformer=x", "model.gnn=y"],
+    "tokens_and_graphs": ["model=fusion"],
 }
 """What some options cannot do without."""
 
@@ -217,6 +219,47 @@ def test_a_beta_that_nothing_reads_is_refused() -> None:
     with pytest.raises(UserError, match=r"balance\.beta: has no effect without class_weights=effective_number"):
         check(composed("balance=class_weights", "balance.beta=0.99"))
     check(composed("balance=effective_number", "balance.beta=0.99"))
+
+
+def test_the_fusion_preset_asks_for_its_branches() -> None:
+    with pytest.raises(UserError) as caught:
+        check(composed("experiment=fusion_v17"))
+    assert [problem.where for problem in caught.value.problems] == ["model.transformer", "model.gnn"]
+
+
+# model.transformer and model.gnn alone decide what is taken up again, and how fast what is learnt.
+@pytest.mark.parametrize(
+    ("given", "lr", "factors"),
+    [
+        ([], 1e-3, (1.0, 1.0)),
+        (["model.transformer=a", "model.gnn=b"], 2e-4, (0.1, 0.5)),
+        (["model.transformer=a", "model.gnn=b", "model.mode=frozen"], 1e-3, (0.1, 0.5)),
+        (["model.transformer=a", "model.gnn=b", "model.mode=staged"], 2e-4, (0.1, 0.5)),
+        (["model.gnn=b"], 1e-3, (1.0, 0.5)),
+        (["model.transformer=a"], 2e-4, (0.1, 1.0)),
+        (["model.gnn=b", "model.fresh_transformer.pretrained=x"], 2e-4, (0.1, 0.5)),
+    ],
+)
+def test_a_fusions_recipe_follows_its_branches(given: list[str], lr: float, factors: tuple[float, float]) -> None:
+    config = composed("model=fusion", *given)
+    check(config)
+    optimizer, encoding = config["optimizer"], config["encoding"]
+    assert optimizer["lr"] == config["lr_range_test"]["recipe"] == lr
+    assert optimizer["lr_factors"] == {"transformer": factors[0], "gnn": factors[1], "fusion": 1.0}
+    assert config["lr_range_test"]["range"][0] <= lr <= config["lr_range_test"]["range"][1]
+    assert encoding["tokens"]["reuse"] == ("a" if "model.transformer=a" in given else None)
+    assert encoding["graphs"]["reuse"] == ("b" if "model.gnn=b" in given else None)
+
+
+def test_a_fusions_own_networks_have_the_recipe_of_theirs() -> None:
+    fusion = composed("model=fusion")["model"]
+    for name in ("transformer", "gnn"):
+        own = composed(f"model={name}")["model"]
+        assert fusion[f"fresh_{name}"] == {key: value for key, value in own.items() if key != "_target_"}
+    encodings = {name: composed(f"encoding={name}")["encoding"] for name in ("tokens", "graphs", "tokens_and_graphs")}
+    for name in ("tokens", "graphs"):
+        plain = {key: value for key, value in encodings[name].items() if key != "_target_"}
+        assert encodings["tokens_and_graphs"][name] == {**plain, "pretrained": None} if name == "tokens" else plain
 
 
 @pytest.mark.parametrize("preset", ["codebert_codexglue", "textcnn_codexglue"])

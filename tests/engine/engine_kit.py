@@ -175,9 +175,12 @@ class Setup:
             checkpoint_updates=self.checkpoint_updates,
         )
 
+    def valid(self) -> Any:
+        return ToySplit(15, 1, self.n_classes)
+
     def fit(self, *observers: Any) -> Trainer:
         trainer = self.trainer(*observers)
-        trainer.fit(self.loader(), ToySplit(15, 1, self.n_classes))
+        trainer.fit(self.loader(), self.valid())
         return trainer
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_kit import SCHEDULES, Recorder, Setup, ToySplit, assert_same_bits, final_state
+from engine_kit import SCHEDULES, Recorder, Setup, assert_same_bits, final_state
 from torch.utils.data import DataLoader, TensorDataset
 
 from counterpoise.engine.checkpoints import CheckpointStore
@@ -28,7 +28,7 @@ def cut_and_resume(setup: Setup, cuts: list[int]) -> tuple[Trainer, Recorder, li
         recorder = Recorder(cut)
         trainer = setup.trainer(recorder)
         try:
-            trainer.fit(setup.loader(), ToySplit(15, 1))
+            trainer.fit(setup.loader(), setup.valid())
         except KeyboardInterrupt:
             assert recorder.calls[-1] == "finish"
         # Whatever is done again is done as before.

@@ -245,6 +245,20 @@ STORIES = {
     "below words at its last epoch": Story(
         epochs=GOOD, result=result(0.6, tfidf=0.8), kinds=("below_baseline",), override="train.epochs=16"
     ),
+    "below its better branch": Story(
+        epochs=course(LEVEL, LEVEL, STILL),
+        result=result(
+            0.6,
+            ended_by=EARLY_STOP,
+            branches={
+                "transformer": {"model": "TextCNN", "valid": figures(0.9), "test": figures(0.7)},
+                "gnn": {"model": "GNN", "valid": figures(0.5), "test": figures(0.5)},
+                "average": {"valid": figures(0.9), "test": figures(0.75)},
+            },
+        ),
+        kinds=("below_branch",),
+        override="optimizer.lr=0.0005",
+    ),
     "test is worse, texts leak": Story(
         epochs=GOOD, result=FAR, metadata=LEAK, kinds=("test_differs",), override="data.leakage=drop"
     ),

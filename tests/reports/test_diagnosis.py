@@ -168,6 +168,23 @@ def test_a_model_at_a_baselines_level_is_told_by_how_much_chance_explains(tmp_pa
     assert (finding.kind, finding.severity) == ("below_baseline", "note")
 
 
+def fused(mode: str, average: float, transformer: float = 0.5) -> Story:
+    """A fusion of two runs with an F1 of 0.6."""
+    branches = {"transformer": {"test": figures(transformer)}, "average": {"test": figures(average)}}
+    config = {"model.mode": mode, "model.transformer": "a", "model.gnn": "b"}
+    return Story(epochs=STORIES["converged"].epochs[:3], result=result(0.6, branches=branches), config=config)
+
+
+def test_a_fusion_below_its_branches_is_advised_to_leave_them_as_they_are(tmp_path: Path) -> None:
+    (finding,) = told(fused("staged", 0.75), tmp_path)
+    assert finding.message == "f1 on the test split is 0.6000, below the plain average of its branches' 0.7500."
+    assert (finding.severity, finding.override) == ("warning", "model.mode=frozen")
+    (finding,) = told(fused("frozen", 0.65, transformer=0.9), tmp_path)
+    assert finding.message == "f1 on the test split is 0.6000, below its branch transformer's alone, 0.9000."
+    assert finding.override == "optimizer.lr=0.0005"
+    assert told(fused("frozen", 0.55), tmp_path) == []
+
+
 def test_the_result_about_to_be_written_counts(tmp_path: Path) -> None:
     Story(epochs=STORIES["below words"].epochs, result=None).write(tmp_path)
     assert diagnose_folder(tmp_path) == []

@@ -83,7 +83,7 @@ def _take_up(arguments: list[str]) -> list[str]:
 def _saved_overrides(folder: Path) -> list[str]:
     saved = folder / ".hydra" / "overrides.yaml"
     if not saved.is_file():
-        raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", _runs_near(folder))
+        raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", runs_near(folder))
     try:
         content = OmegaConf.load(saved)
     except Exception as error:  # YAML's own errors, wrong encodings, ...
@@ -99,7 +99,7 @@ def _saved_overrides(folder: Path) -> list[str]:
     return items
 
 
-def _runs_near(folder: Path) -> str:
+def runs_near(folder: Path) -> str:
     """The newest runs below the closest folder that exists; never a walk through the working directory."""
     parent = next((parent for parent in folder.parents if parent.is_dir()), Path())
     root = parent if parent != Path() else Path("outputs")

@@ -19,6 +19,16 @@ def if_set(value: Any, then: Any, otherwise: Any) -> Any:
     return otherwise if value is None else then
 
 
+def if_equal(value: Any, other: Any, then: Any, otherwise: Any) -> Any:
+    """``then`` where ``value`` is ``other``, else ``otherwise``."""
+    return then if value == other else otherwise
+
+
+def unless(value: Any, other: Any) -> Any:
+    """``value``, but null where it is ``other``."""
+    return None if value == other else value
+
+
 def job_folder(overrides: str) -> str:
     """A folder name from a job's overrides: readable where it is short, cut and hashed where it is not."""
     name = overrides.replace("/", "_").replace(" ", "") or "job"
@@ -30,4 +40,6 @@ def job_folder(overrides: str) -> str:
 def register() -> None:
     """Make the resolvers known to OmegaConf; doing it twice does no harm."""
     OmegaConf.register_resolver("if_set", if_set, replace=True)
+    OmegaConf.register_resolver("if_equal", if_equal, replace=True)
+    OmegaConf.register_resolver("unless", unless, replace=True)
     OmegaConf.register_resolver("job_folder", job_folder, replace=True)

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from filelock import FileLock
 
+from counterpoise.config.targets import PACKAGE, Component
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail
 from counterpoise.jsonio import dumps, read_sealed, remove, write_sealed
@@ -73,6 +75,15 @@ def dataset_fingerprint(dataset: Dataset) -> str:
 def fingerprint(key: Mapping[str, Any]) -> str:
     """Hash of a JSON-ready mapping, independent of the order of its keys."""
     return hashlib.blake2b(_canonical(key).encode(), digest_size=16).hexdigest()
+
+
+def component_key(component: Component) -> dict[str, Any]:
+    """A component's class and config; of a class from elsewhere, whose code changes without a version, its file too."""
+    target = component.target
+    key = {"class": f"{target.__module__}.{target.__qualname__}", "config": asdict(component.config)}
+    if not target.__module__.startswith(f"{PACKAGE}."):
+        key["source"] = file_checksum(Path(inspect.getfile(target)))
+    return key
 
 
 def _canonical(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.data.encode.base import Batch, EncodedSplit
+from counterpoise.data.encode.base import Batch, EncodedSplit, at_epoch
 from counterpoise.updates import effective_batch, updates_per_epoch
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ class Group:
     """This process got no sample of a partial last group: its one batch only keeps it in step, at weight zero."""
     indices: NDArray[np.int64] | None = None
     """This process's samples in the split, where its loader knows them."""
+    split: EncodedSplit | None = None
+    """With them: the split, in the form that it has in this epoch."""
 
 
 class Loader:
@@ -117,23 +119,24 @@ class Loader:
 
     def groups(self, epoch: int, consumed: int = 0) -> Iterator[Group]:
         """The groups of ``epoch``, from the one that begins at sample ``consumed`` on."""
-        order = self.order(epoch)
+        order, data = self.order(epoch), at_epoch(self.data, epoch)
         for start in range(consumed, len(order), self.effective_batch):
-            yield self._group(order[start : start + self.effective_batch])
+            yield self._group(data, order[start : start + self.effective_batch])
 
-    def _group(self, samples: NDArray[np.int64]) -> Group:
+    def _group(self, data: EncodedSplit, samples: NDArray[np.int64]) -> Group:
         mine = samples[self.rank :: self.processes]
         if not len(mine):
-            return Group([self.data.batch(samples[:1])], len(samples), idle=True)
-        return Group(self._micro_batches(mine, self.batch_size), len(samples), indices=mine)
-
-    def _micro_batches(self, samples: NDArray[np.int64], size: int) -> list[Batch]:
-        return [self.data.batch(samples[start : start + size]) for start in range(0, len(samples), size)]
+            return Group([data.batch(samples[:1])], len(samples), idle=True)
+        return Group(_micro_batches(data, mine, self.batch_size), len(samples), indices=mine, split=data)
 
     def split(self, group: Group, size: int) -> Group:
         """The same group in micro-batches of at most ``size`` samples."""
         assert group.indices is not None
-        return replace(group, batches=self._micro_batches(group.indices, size))
+        return replace(group, batches=_micro_batches(group.split or self.data, group.indices, size))
+
+
+def _micro_batches(data: EncodedSplit, samples: NDArray[np.int64], size: int) -> list[Batch]:
+    return [data.batch(samples[start : start + size]) for start in range(0, len(samples), size)]
 
 
 def evaluation_batches(data: EncodedSplit, batch_size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from counterpoise.data.encode.base import Batch, EncodedSplit
+from counterpoise.data.encode.base import Batch, EncodedSplit, at_epoch
 from counterpoise.data.loader import evaluation_batches
 from counterpoise.engine.precision import exact_dtype
 from counterpoise.losses import Loss
@@ -53,6 +53,10 @@ class SplitBatches:
 
     def __iter__(self) -> Any:
         return evaluation_batches(self.data, self.batch_size)
+
+    def at(self, epoch: int) -> SplitBatches:
+        """The same samples in the form that they have in ``epoch`` (zero-based)."""
+        return SplitBatches(at_epoch(self.data, epoch), self.batch_size)
 
 
 def call(model: nn.Module, inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) -> ModelOutput:

@@ -281,7 +281,7 @@ class Trainer:
         self.council.after_update(event, self.history)
 
     def _finish_epoch(self, batches: IndexedBatches) -> None:
-        predictions = self.evaluate(batches)
+        predictions = self.evaluate(batches.at(self.position.epoch) if isinstance(batches, SplitBatches) else batches)
         valid = predictions.metrics(self.classes or predictions.numbered_classes)
         # A model that gives NaN leaves nothing to score: never the best, and for a judge to see.
         score = float(self.objective.score(valid)) if "accuracy" in valid else float("nan")

@@ -55,7 +55,8 @@ class Updater:
     """
 
     component_norms: dict[str, Tensor]
-    """Gradient norm before clipping by component, at the last update that watched them."""
+    """Gradient norm before clipping by component, at the last update that watched them; without those that had no
+    gradient at all, because nothing of them was run."""
 
     def __init__(
         self,
@@ -152,7 +153,11 @@ class Updater:
             self.scaler.unscale_(self.optimizer)
         norm = _norm(self._parameters)
         if watch_components:
-            self.component_norms = {name: _norm(named).to(norm.device) for name, named in self._components.items()}
+            self.component_norms = {
+                name: _norm(named).to(norm.device)
+                for name, named in self._components.items()
+                if any(parameter.grad is not None for parameter in named)
+            }
         if self.clip_norm is not None:
             clip_grads_with_norm_(self._parameters, self.clip_norm, norm)
         return norm

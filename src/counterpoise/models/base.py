@@ -29,6 +29,9 @@ class ModelContext:
     """Share of each class in the training split, ``[C]``: its log prior starts the output bias."""
     encoding: Mapping[str, Any] = field(default_factory=dict)
     """Properties of the encoding, e.g. ``vocab_size`` and ``pad_id``."""
+    branches: Mapping[str, Backbone] = field(default_factory=dict)
+    """Models of earlier runs with their best weights, under the names of ``Model.branches``; to be copied, not changed.
+    """
 
     @property
     def n_classes(self) -> int:
@@ -48,6 +51,18 @@ class Model(nn.Module):
     """The kind of encoding it reads, e.g. ``tokens``."""
     family: ClassVar[str] = "default"
     """Which batch size of a hardware profile fits it."""
+    branches: ClassVar[Mapping[str, str]] = {}
+    """Fields of its config that name a finished run, or ``fresh``, and the kind of encoding that run's model reads. It
+    is then handed over in ``ModelContext.branches``."""
+
+    @classmethod
+    def frozen_epochs(cls, config: Any) -> float:
+        """Epochs, from the first on, in which its branches are only read: it is then fed with their features."""
+        return 0
+
+
+FRESH = "fresh"
+"""In place of a run's folder: a branch that is trained from scratch."""
 
 
 class Features(NamedTuple):

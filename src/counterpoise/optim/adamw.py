@@ -66,11 +66,17 @@ class AdamW(torch.optim.AdamW):
 
 def components(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """Trainable parameters by component: the model's direct children, in order, and ``model`` for its own."""
+    every = all_components(model)
+    trainable = {name: [one for one in named if one[1].requires_grad] for name, named in every.items()}
+    return {name: named for name, named in trainable.items() if named}
+
+
+def all_components(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
+    """The same with all parameters, frozen ones too."""
     found: dict[str, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            component = name.split(".", 1)[0] if "." in name else DIRECT
-            found.setdefault(component, []).append((name, parameter))
+        component = name.split(".", 1)[0] if "." in name else DIRECT
+        found.setdefault(component, []).append((name, parameter))
     return found
 
 
@@ -83,7 +89,8 @@ def parameter_groups(
         UserError: if ``factors`` names no component, or nothing is trainable.
     """
     parts = components(model)
-    unknown = [name for name in factors if name not in parts]
+    known = all_components(model)  # the factor of a frozen one has no effect
+    unknown = [name for name in factors if name not in known]
     if unknown:
         raise UserError(
             Problem(f"optimizer.lr_factors.{name}", "the model has no such component.", nearest(name, parts))

@@ -34,7 +34,11 @@ OUTCOME: Final[tuple[Rule, ...]] = (
 )
 """What stands beside it."""
 
-CONSEQUENCES: Final[tuple[Rule, ...]] = (classes.under_prediction, outcome.below_baseline)
+CONSEQUENCES: Final[tuple[Rule, ...]] = (
+    classes.under_prediction,
+    outcome.below_branch,
+    outcome.below_baseline,
+)
 """What follows by itself from a run that learnt nothing, and is not told of one."""
 
 LEARNT_NOTHING = ("collapsed", "exploding", "not_learning")

@@ -19,6 +19,7 @@ Kind = Literal[
     "underfitting",
     "plateau",
     "under_prediction",
+    "below_branch",
     "below_baseline",
     "test_differs",
     "stacked_corrections",

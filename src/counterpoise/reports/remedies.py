@@ -13,7 +13,7 @@ from counterpoise.config.values import show
 from counterpoise.reports.reading import find, finite, number, section, word
 from counterpoise.reports.runs import RunRecord
 
-USUAL_RATES = {"scratch": (5e-5, 1e-2), "pretrained": (5e-6, 2e-4)}
+USUAL_RATES = {"scratch": (5e-5, 1e-2), "pretrained": (5e-6, 2e-4), "joined": (5e-6, 2e-3)}
 """Learning rates outside are suspicious: half the least, and three to four times the most, that recipes use."""
 TENTH = 0.1
 """Of a learning rate with which training explodes: it is wrong by an order of magnitude."""
@@ -46,7 +46,18 @@ class Remedies:
     @property
     def usual_rates(self) -> tuple[float, float]:
         """The learning rates, after scaling, that such a model is trained with."""
-        return USUAL_RATES["pretrained" if self.pretrained else "scratch"]
+        return USUAL_RATES["pretrained" if self.pretrained else "joined" if self._joins_runs else "scratch"]
+
+    @property
+    def _joins_runs(self) -> bool:
+        """Whether the model goes on training what an earlier run has trained."""
+        mode, branch = (word(self.config, "model", name) for name in ("mode", "transformer"))
+        return bool(branch) and branch != "fresh" and mode != "frozen"
+
+    def frozen_branches(self) -> str:
+        """Train the fusion layer alone, where the branches come from runs."""
+        branches = [word(self.config, "model", name) for name in ("transformer", "gnn")]
+        return self._set("model.mode", "frozen") if all(name not in ("", "fresh") for name in branches) else ""
 
     def usual_lr(self) -> str:
         """The learning rate that becomes, once scaled, the (geometric) middle of the usual ones."""

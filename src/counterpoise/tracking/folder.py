@@ -62,6 +62,16 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def gradient_stats(self) -> Path:
+        """Gradient norms of every component, by epoch."""
+        return self.path / "gradient_stats.json"
+
+    @property
+    def gradient_picture(self) -> Path:
+        """The same as a picture."""
+        return self.path / "plots" / "gradient_stats.png"
+
+    @property
     def log(self) -> Path:
         """All that was logged."""
         return self.path / "training.log"
@@ -187,7 +197,8 @@ class RunFolder:
 
     def _refuse_folders(self) -> None:
         """A folder in the place of a file that is only written hours later is found out now. Raises ``OSError``."""
-        later = self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report
+        later = [self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report]
+        later += [self.gradient_stats, self.gradient_picture]
         for path in (*later, *(self.predictions(split) for split in ("valid", "test"))):
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -202,8 +213,8 @@ class RunFolder:
 
         Args:
             config: the resolved config.
-            facts: those of ``plan``, ``data_fingerprint`` and ``classes`` that are given must be the same; another
-                ``machine`` is warned about.
+            facts: those of ``plan``, ``data_fingerprint``, ``classes``, ``branches`` that are given must be the same;
+                another ``machine`` is warned about.
 
         Raises:
             UserError: if the folder holds a run with another config, plan or data, naming each difference, or one that
@@ -222,7 +233,7 @@ class RunFolder:
             ) from error
         now = to_plain({"format": FORMAT, **facts})
         problems = differences(before.get("config"), to_plain(config))
-        for name in ("format", "plan", "data_fingerprint", "classes"):
+        for name in ("format", "plan", "data_fingerprint", "classes", "branches"):
             problems += differences(before.get(name), now[name], name) if name in now else []
         changed = differences(before.get("machine"), now["machine"], "machine") if "machine" in now else []
         if changed and not self.result.exists():

@@ -12,6 +12,7 @@ import textwrap
 import time
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,7 +264,20 @@ def test_processes_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert same(build_graphs(DEMO, GraphOptions()), build_graphs(DEMO, GraphOptions(), workers=2))
 
 
-def test_an_interrupt_ends_the_pool_quietly() -> None:
+def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    lines = [
+        "from counterpoise.data.code_graphs import GraphOptions, build_graphs",
+        "print('once', flush=True)",
+        "print(len(build_graphs(['int x;'] * 1200, GraphOptions(), workers=2).parse_errors))",
+    ]
+    script.write_text("\n".join(lines), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("once\n1200\n", "")
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.3, 1.2])
+def test_an_interrupt_ends_the_pool_quietly(delay: float) -> None:
     code = """
         import os, signal, threading, time
         from counterpoise.data.code_graphs import GraphOptions, build_graphs
@@ -284,7 +298,7 @@ def test_an_interrupt_ends_the_pool_quietly() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
-    time.sleep(1.5)
+    time.sleep(delay)  # while processes start, and while they work
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     out, err = process.communicate(timeout=20)
     assert out == "interrupted\n"

@@ -61,6 +61,27 @@ CASES = {
         "1>2 2>3 2>4 3>4 3>11 4>5 5>6 5>7 6>7 6>11 7>8",
         "a: 1>11",
     ),
+    "try in a try, with two handlers each": (
+        """int f(int a) {
+  try {
+    try {
+      g();
+    } catch (A x) {
+      a = 1;
+    } catch (B x) {
+      throw;
+    }
+  } catch (A y) {
+    return a;
+  } catch (B y) {
+    h(a);
+  }
+  return 0;
+}""",
+        "1>2 2>3 2>10 2>12 3>4 3>5 3>7 3>10 3>12 4>5 4>7 4>15 5>6 5>10 5>12 6>15 6>10 6>12 7>8 7>10 7>12 8>10 8>12"
+        " 10>11 12>13 13>15",
+        "a: 1>11 1>13 6>11 6>13",
+    ),
     "lambda": (
         """int f(int a) {
   auto g = [&](int b) {

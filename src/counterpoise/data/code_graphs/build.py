@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -118,15 +121,18 @@ def _spans(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _in_processes(chunks: Iterable[list[str]], options: GraphOptions, workers: int) -> Iterator[RawGraphs]:
     """The chunks' graphs in order. Only a few chunks a process are under way at a time."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_parent)
     waiting = iter(chunks)
+
+    def submit(count: int) -> list[Future[RawGraphs]]:
+        with _interrupts_held(), _main_left_out():  # a process that is being started would die of Ctrl-C
+            return [pool.submit(_build_chunk, chunk, options) for chunk in islice(waiting, count)]
+
     try:
-        pending: list[Future[RawGraphs]] = [
-            pool.submit(_build_chunk, chunk, options) for chunk in islice(waiting, workers * _AHEAD)
-        ]
+        pending = submit(workers * _AHEAD)
         while pending:
             done = pending.pop(0).result()
-            pending += [pool.submit(_build_chunk, chunk, options) for chunk in islice(waiting, 1)]
+            pending += submit(1)
             yield done
     except BaseException:
         _end(pool)
@@ -134,9 +140,36 @@ def _in_processes(chunks: Iterable[list[str]], options: GraphOptions, workers: i
     pool.shutdown()
 
 
-def _ignore_interrupts() -> None:
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait; processes that are started meanwhile have it wait, too, until they have begun."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Start processes that do not import the script that is running: nothing of it is needed there, and one that has no
+    guard against being imported would run again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _leave_interrupts_to_parent() -> None:
     """Ctrl-C is for the process that waits; it ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -21,6 +21,7 @@ What is approximate:
   ``#if`` may be skipped. A condition of the preprocessor is never evaluated.
 - Every statement in a ``try`` block, and the ``try`` itself, may be followed by each of its handlers. ``throw`` is a
   ``return`` unless it stands in such a block. ``__finally`` follows the block; ``__leave`` is a plain statement.
+- A macro that makes a loop (``list_for_each(...) { ... }``) is a call, followed by a block that runs once.
 - A lambda is part of the statement that it stands in; its body has a flow of its own that begins at the lambda.
 - A GNU statement expression ``({ ... })`` runs before the statement that it stands in.
 - A computed ``goto``, and one to a label that the function lacks, lead nowhere. Of equal labels the first counts.
@@ -469,6 +470,7 @@ class _Builder:
         handler = np.flatnonzero((self.class_ == _CATCH) & (self.parent_class == _TRY))
         if not len(handler):
             return []
+        handler = handler[np.argsort(self.parent[handler], kind="stable")]  # nested ones are not in that order
         owner = self.parent[handler]
         is_node = self._is_flow_node() & ~np.isin(self.class_, (_FUNCTION, _LAMBDA))
         statements = np.flatnonzero(is_node)

@@ -23,6 +23,7 @@ What is approximate:
   assigned is written at the end of the assignment, an argument at the end of the call.
 - Names are looked up by block. A block is what C says it is, and the whole of a ``for``, ``if``, ``while``, ``switch``,
   ``catch``, lambda or function; branches of an ``#if`` are no blocks, so a variable declared in both is one variable.
+- In C++ ``T x(n);`` declares a function, as the grammar reads it where ``n`` might be a type: no variable, no edges.
 - Of a lambda, the body sees the writes that reach the statement it stands in, and its own; nothing comes back.
 - Names in macro definitions, in the conditions of ``#if``, behind ``::`` and of parameters of function types are none
   of it.
@@ -235,13 +236,14 @@ class _Finder:
         """
         texts = int(self.text_of.max(initial=0)) + 1
         key = self.flow.function[statement] * texts + self.text_of[node]
-        names, name = np.unique(key, return_inverse=True)
+        names, inverse = np.unique(key, return_inverse=True)
+        name: Ints = inverse
         declaring = np.flatnonzero(is_declaration)
         scope = self._scopes(node[declaring])
         _, first = np.unique(scope * len(names) + name[declaring], return_index=True)
-        begin = node[declaring[first]]
+        begin: Ints = node[declaring[first]]
         end = self.syntax.subtree_end(scope[first])
-        of_name = name[declaring[first]]
+        of_name: Ints = name[declaring[first]]
         variable: Ints = name.copy()
         order = np.lexsort((begin, of_name))
         begin, end, of_name = begin[order], end[order], of_name[order]

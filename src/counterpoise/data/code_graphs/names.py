@@ -54,12 +54,10 @@ def split_word(text: str) -> list[str]:
 def split_number(text: str) -> list[str]:
     """A number without separators and suffix; one of more than 10 characters by its radix and length alone."""
     plain = text.lower().replace("'", "").replace("_", "")
-    if not plain:
-        return []
     is_hex = plain.startswith("0x")
     plain = plain.rstrip("ul") if is_hex and "p" not in plain else plain.rstrip("ulfz" if not is_hex else "lf")
     if len(plain) <= LONGEST_NUMBER:
-        return [plain]
+        return [plain] if plain else []
     digits = min(len(plain), LONGEST_SUBTOKEN)
     radix = next((name for form, name in _RADIX if form.fullmatch(plain)), "decimal" if plain.isdigit() else "float")
     return [f"<{radix} {digits}>"]

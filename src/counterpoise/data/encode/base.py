@@ -72,6 +72,41 @@ class EncodedSplit(Protocol):
 
 
 @dataclass(frozen=True)
+class StagedSplit:
+    """A split whose form depends on the epoch: the same samples in the same order, as other inputs."""
+
+    first: EncodedSplit
+    """In the first ``epochs`` epochs."""
+    then: EncodedSplit
+    """In all others, and where nobody asks."""
+    epochs: int
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices, ``[N]``."""
+        return self.then.labels
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Size of each sample ``[N]``, the same in every epoch, so that the order does not depend on the form."""
+        return self.then.lengths
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The samples at ``indices [B]`` in their later form."""
+        return self.then.batch(indices)
+
+    def at(self, epoch: int) -> EncodedSplit:
+        """The form that ``epoch`` (zero-based) has."""
+        return self.first if epoch < self.epochs else self.then
+
+
+def at_epoch(split: EncodedSplit, epoch: int) -> EncodedSplit:
+    """The form that a split has in ``epoch`` (zero-based): its own, or what its ``at`` says."""
+    at = getattr(split, "at", None)
+    return split if at is None else at(epoch)
+
+
+@dataclass(frozen=True)
 class Encoded:
     """An encoded data set."""
 

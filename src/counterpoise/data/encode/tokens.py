@@ -47,6 +47,8 @@ class TokensConfig:
     """Largest vocabulary of the BPE that is trained here; 256 bytes and four special tokens always stand in it."""
     max_length: Annotated[int, Range(ge=8)] = 512
     """Longest sequence in tokens, special tokens included; what is cut is counted."""
+    reuse: str | None = None
+    """Folder of a run whose tokenizer and longest sequence are taken up again, in place of all of the above."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,30 @@ class Tokens(Encoding):
         """Train or load the tokenizer, encode all splits; both are cached.
 
         Raises:
-            UserError: if the pretrained tokenizer cannot be found, or has no padding token.
+            UserError: if the pretrained tokenizer cannot be found, or has no padding token, or if what is to be used
+                again is not there.
         """
         if not dataset.train.has("text"):
             what = f"{dataset.name} holds graphs, no texts that could become tokens."
             raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
-        key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **asdict(self.config)}
+        config, tokenizer = self.config, None
+        if config.reuse is not None:
+            config, tokenizer = taken_up(Path(config.reuse).expanduser())
+        elif config.pretrained is not None:
+            tokenizer = _pretrained(config.pretrained)
+        settings = {name: value for name, value in asdict(config).items() if name != "reuse"}
+        key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **settings}
         key["tokenizers"] = version("tokenizers")
-        if self.config.pretrained is not None:
+        if tokenizer is not None:
             # The name alone does not say what it stands for: a local folder's content may change.
-            key["tokenizer"] = _checksum_text(_pretrained(self.config.pretrained).to_str())
-        return cache.read("tokens", key, partial(self._build, dataset), partial(self._read, dataset))
+            key["tokenizer"] = _checksum_text(tokenizer.to_str())
+        build = partial(self._build, dataset, config, tokenizer)
+        return cache.read("tokens", key, build, partial(self._read, dataset))
 
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
         properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
-        _check_tokenizer(folder / TOKENIZER, properties)
+        check_tokenizer(folder / TOKENIZER, properties)
         splits = {}
         for name, split in dataset.splits().items():
             ids = _read_column(folder / f"{name}.arrow", properties["vocab_size"], properties["max_length"])
@@ -109,23 +119,43 @@ class Tokens(Encoding):
         artefacts = {name: folder / name for name in (TOKENIZER, PROPERTIES)}
         return Encoded(splits, properties, artefacts, {"tokens": notes})
 
-    def _build(self, dataset: Dataset, folder: Path) -> None:
-        name = self.config.pretrained
-        tokenizer = train_bpe(dataset.train, self.config.vocab_size) if name is None else _pretrained(name)
+    def _build(self, dataset: Dataset, config: TokensConfig, given: Tokenizer | None, folder: Path) -> None:
+        tokenizer = train_bpe(dataset.train, config.vocab_size) if given is None else given
         tokenizer.save(str(folder / TOKENIZER))
         tokenizer = load_tokenizer(folder / TOKENIZER)  # as everybody will who encodes new input
         notes: dict[str, Any] = {}
         for split_name, split in dataset.splits().items():
-            ids, notes[split_name] = encode_texts(tokenizer, split.texts, self.config.max_length)
+            ids, notes[split_name] = encode_texts(tokenizer, split.texts, config.max_length)
             _write_column(folder / f"{split_name}.arrow", ids)
         properties = {
             "vocab_size": tokenizer.get_vocab_size(),
             "pad_id": pad_id(tokenizer),
-            "max_length": self.config.max_length,
-            "pretrained": name,
+            "max_length": config.max_length,
+            "pretrained": config.pretrained,
         }
         write_json(folder / PROPERTIES, properties)
         write_json(folder / NOTES, notes)
+
+
+def taken_up(folder: Path) -> tuple[TokensConfig, Tokenizer]:
+    """The settings and the tokenizer of an earlier run.
+
+    Raises:
+        UserError: if the folder does not hold both, or they do not belong together.
+    """
+    try:
+        properties = dict(read_json(folder / PROPERTIES))
+        check_tokenizer(folder / TOKENIZER, properties)
+        config = TokensConfig(
+            pretrained=properties["pretrained"],
+            vocab_size=int(properties["vocab_size"]),
+            max_length=int(properties["max_length"]),
+        )
+        return config, load_tokenizer(folder / TOKENIZER)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = _first_line(error)
+        what = f"{folder} has no tokenizer that could be used again: {reason}."
+        raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads tokens.") from error
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -238,7 +268,7 @@ def _write_column(path: Path, ids: Ragged) -> None:
         writer.write_table(table)
 
 
-def _check_tokenizer(path: Path, properties: Mapping[str, Any]) -> None:
+def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> None:
     try:
         tokenizer = load_tokenizer(path)
     except Exception as error:  # the library has no error of its own

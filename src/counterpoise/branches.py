@@ -1,0 +1,284 @@
+"""Finished runs as branches of another model: opened, held against what they shall be used for, rebuilt.
+
+Whatever does not fit is told in one message per branch, before anything is encoded, written or trained.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from counterpoise.config.arguments import runs_near
+from counterpoise.config.experiment import Experiment
+from counterpoise.config.targets import Component, resolve_component
+from counterpoise.config.values import show
+from counterpoise.data.cache import component_key, file_checksum
+from counterpoise.data.encode import graphs, tokens
+from counterpoise.data.encode.base import Encoded, EncodedSplit
+from counterpoise.data.records import Dataset
+from counterpoise.engine.checkpoints import MODEL, Checkpoint, CheckpointStore
+from counterpoise.errors import Problem, UserError, fail, near
+from counterpoise.jsonio import read_json, read_sealed
+from counterpoise.models.base import FRESH, Backbone, ModelContext
+from counterpoise.tracking.folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+VOCABULARIES = {
+    "tokens": (tokens.PROPERTIES, tokens.TOKENIZER),
+    "graphs": (graphs.PROPERTIES, graphs.VOCABULARY),
+}
+"""Files that a run keeps of each kind of encoding: its properties, and what they were learnt from."""
+PACKAGES = ("counterpoise", "torch", "torch-geometric", "transformers", "tokenizers", *graphs.PARSERS)
+"""Whose versions a branch's answers depend on."""
+FINISH = "Name the folder of a finished run."
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A finished run's model with its best weights."""
+
+    name: str
+    """What it is used as, e.g. ``transformer``."""
+    kind: str
+    """Of the encoding that it reads: ``tokens`` or ``graphs``."""
+    folder: Path
+    component: Component
+    """Its class and its own config."""
+    model: Backbone
+    """In evaluation mode, on the CPU; to be copied, not changed."""
+    weights: str
+    """Checksum of its weights."""
+    vocabulary: str
+    """Checksum of the file that its inputs are numbered by."""
+    same_data: bool
+    """Whether it was trained on these very data and splits."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run that is resumed must find again, JSON-ready."""
+        return {"model": component_key(self.component), "weights": self.weights, "vocabulary": self.vocabulary}
+
+    def split(self, whole: EncodedSplit) -> EncodedSplit:
+        """The part of a split in several encodings that this branch reads."""
+        return getattr(whole, self.kind)  # type: ignore[no-any-return]
+
+    def answer_key(self, data_fingerprint: str, encoded: Encoded) -> dict[str, Any]:
+        """All that its answers for a data set depend on beside the machine, JSON-ready: not what it is joined with."""
+        return {
+            **self.facts,
+            "data": data_fingerprint,
+            "encoding": encoded.properties[self.kind],
+            "formats": [tokens.FORMAT, graphs.FORMAT],
+            "versions": {name: version(name) for name in PACKAGES},
+        }
+
+
+def open_branches(experiment: Experiment, dataset: Dataset, data_fingerprint: str) -> dict[str, Branch]:
+    """The branches of the model that come from runs, by name; none for a model without.
+
+    A branch that was trained on other data is warned about: it may have seen rows of the test split.
+
+    Raises:
+        UserError: with what is wrong with each of them.
+    """
+    model = experiment["model"]
+    found: dict[str, Branch] = {}
+    problems = list(_stage_problems(experiment))
+    for name, kind in getattr(model.target, "branches", {}).items():
+        given = getattr(model.config, name)
+        if given == FRESH:
+            continue
+        try:
+            _check_reused(experiment, name, kind, given)
+            folder = Path(given).expanduser()
+            found[name] = _Opening(name, kind, folder, experiment.plain.extensions, dataset).open(data_fingerprint)
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    for branch in found.values():
+        if not branch.same_data:
+            log.warning(
+                "model.%s: %s was trained on other data; rows of this test split may have been among them.",
+                *(branch.name, near(branch.folder)),
+            )
+    return found
+
+
+def _stage_problems(experiment: Experiment) -> Iterator[Problem]:
+    model, epochs = experiment["model"], experiment.plain.train.epochs
+    frozen = model.target.frozen_epochs(model.config)  # type: ignore[attr-defined]
+    if epochs <= frozen < float("inf"):
+        message = f"is {int(frozen)}, but train.epochs is {epochs}: the second stage would never come."
+        yield Problem("model.stage_epochs", message, "Lower the one, raise the other, or use model.mode=frozen.")
+
+
+def _check_reused(experiment: Experiment, name: str, kind: str, given: str) -> None:
+    """The branch's own vocabulary must be the one that is used."""
+    reused = getattr(getattr(experiment["encoding"].config, kind, None), "reuse", None)
+    if reused is None or Path(reused).expanduser().resolve() != Path(given).expanduser().resolve():
+        message = f"must be {show(given)}, as model.{name} is, but is {show(reused)}."
+        raise fail(f"encoding.{kind}.reuse", message, "Leave it out: it follows the branch.")
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """One branch on its way from a folder to a model; every method raises ``UserError`` for what does not fit."""
+
+    name: str
+    kind: str
+    folder: Path
+    extensions: Sequence[str]
+    dataset: Dataset
+
+    def open(self, data_fingerprint: str) -> Branch:
+        metadata, result = self._read()
+        self._check_classes(metadata.get("classes"))
+        component = self._component(metadata.get("config"))
+        properties, vocabulary = self._properties()
+        checkpoint = self._checkpoint(result)
+        model = self._model(component, properties, checkpoint)
+        return Branch(
+            self.name,
+            self.kind,
+            self.folder,
+            component,
+            model,
+            weights=str(checkpoint.manifest["checksums"][MODEL]),
+            vocabulary=vocabulary,
+            same_data=metadata.get("data_fingerprint") == data_fingerprint,
+        )
+
+    def _refuse(self, message: str, remedy: str = "") -> UserError:
+        return fail(f"model.{self.name}", f"{near(self.folder)} {message}", remedy)
+
+    def _read(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        run = RunFolder(self.folder)
+        if not run.metadata.is_file():
+            runs = runs_near(self.folder)
+            raise self._refuse(
+                f"is no run folder: it has no {run.metadata.name}.",
+                runs or f"Name the folder of a finished run, or {FRESH}.",
+            )
+        if not run.result.is_file():
+            resume = f"Finish it with resume={near(self.folder)}, or name another."
+            raise self._refuse(f"is a run that has not finished: it has no {run.result.name}.", resume)
+        try:
+            return dict(read_json(run.metadata)), read_sealed(run.result)
+        except (OSError, ValueError, TypeError) as error:
+            raise self._refuse(f"cannot be read: {_first_line(error)}.", FINISH) from error
+
+    def _check_classes(self, theirs: object) -> None:
+        ours = list(self.dataset.classes)
+        if theirs == ours:
+            return
+        if not isinstance(theirs, list):
+            raise self._refuse("does not say what classes it tells apart.", FINISH)
+        what = f"was trained for the classes {', '.join(map(str, theirs))}, but these data have {', '.join(ours)}"
+        order = ", in another order" if sorted(map(str, theirs)) == sorted(ours) else ""
+        raise self._refuse(f"{what}{order}.", "All branches must be trained for the same classes in the same order.")
+
+    def _component(self, config: object) -> Component:
+        problems: list[Problem] = []
+        node = config.get("model") if isinstance(config, Mapping) else None
+        component = resolve_component("model", node, self.extensions, problems)
+        if component is None:
+            raise UserError(self._told(problems))
+        reads, called = getattr(component.target, "encoding", None), component.target.__name__
+        if getattr(component.target, "branches", {}):
+            raise self._refuse(f"is a {called}, which has branches itself.", "Name the runs of its branches.")
+        if reads != self.kind:
+            wanted = f"a model that reads {self.kind} is wanted here."
+            raise self._refuse(f"is a {called}, which reads {reads}, but {wanted}", self._swapped(reads))
+        if not issubclass(component.target, Backbone):
+            what = f"is a {called}, which is no Backbone: it gives no features to build on."
+            raise self._refuse(what, "See docs/extending.md.")
+        return component
+
+    def _swapped(self, reads: object) -> str:
+        return {"tokens": "Is it meant for model.transformer?", "graphs": "Is it meant for model.gnn?"}.get(
+            str(reads), FINISH
+        )
+
+    def _told(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems of the branch's own config, as problems of this run's."""
+        own = f"model.{self.name}"
+        return [Problem(own, f"{near(self.folder)}: {one.where}: {one.message}", one.remedy) for one in problems]
+
+    def _properties(self) -> tuple[dict[str, Any], str]:
+        """The properties of the branch's encoding, and the checksum of its vocabulary."""
+        properties_file, vocabulary_file = VOCABULARIES[self.kind]
+        try:
+            properties = dict(read_json(self.folder / properties_file))
+            _CHECKS[self.kind](self.folder, properties)
+            return properties, file_checksum(self.folder / vocabulary_file)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            what = f"cannot be built on, since its vocabulary is not whole: {_first_line(error)}."
+            raise self._refuse(
+                what, f"Bring {properties_file} and {vocabulary_file} back, or train it again."
+            ) from error
+
+    def _checkpoint(self, result: Mapping[str, Any]) -> Checkpoint:
+        store = CheckpointStore(RunFolder(self.folder).checkpoints, {"settings": result.get("settings")})
+        try:
+            best = store.best()
+        except UserError as error:
+            again = "Bring it back, or train the run again."
+            raise UserError(self._told([Problem(p.where, p.message, again) for p in error.problems])) from error
+        if best is None:
+            raise self._refuse("has no best checkpoint.", "Bring checkpoints/best back, or train the run again.")
+        if best.manifest["position"].get("epoch") != (result.get("best_epoch") or 0) + 1:
+            message = f"has a best checkpoint that is not of its best epoch, {(result.get('best_epoch') or 0) + 1}."
+            raise self._refuse(message, "Bring checkpoints/best back, or train the run again.")
+        return best
+
+    def _model(self, component: Component, properties: Mapping[str, Any], checkpoint: Checkpoint) -> Backbone:
+        counts = self.dataset.train.class_counts()
+        context = ModelContext(tuple((counts / counts.sum()).tolist()), properties)
+        try:
+            model: Backbone = component.build(context)
+        except UserError as error:
+            raise UserError(self._told(error.problems)) from error
+        except Exception as error:  # of a config or properties that were changed, or of a user's own class
+            what = f"holds a model that cannot be built any more: {type(error).__name__}: {_first_line(error)}."
+            raise self._refuse(what, "Train it again.") from error
+        lacks = [name for name in ("feature_size", "state_size", "dropout", "head") if not hasattr(model, name)]
+        if lacks:
+            raise self._refuse(f"is a {type(model).__name__} without {', '.join(lacks)}.", "See docs/extending.md.")
+        try:
+            checkpoint.load_model(model)
+        except UserError as error:
+            what = f"holds weights that do not fit its own config: {error.problems[0].message}"
+            raise self._refuse(what, "Was either changed since it was trained? Train it again.") from error
+        if model.head.out_features != len(self.dataset.classes):
+            what = f"answers with {model.head.out_features} classes, but these data have {len(self.dataset.classes)}."
+            raise self._refuse(what, FINISH)
+        return model.eval()
+
+
+def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> None:
+    tokens.check_tokenizer(folder / tokens.TOKENIZER, properties)
+    if not isinstance(properties["max_length"], int):
+        raise ValueError(f"{tokens.PROPERTIES} has no max_length")
+
+
+def _check_graphs(folder: Path, properties: Mapping[str, Any]) -> None:
+    vocabulary = graphs.Vocabulary(**read_json(folder / graphs.VOCABULARY))
+    sizes = {name: len(getattr(vocabulary, name)) for name in ("node_types", "sub_tokens", "edge_types")}
+    for name, size in sizes.items():
+        if properties[name] != size:
+            raise ValueError(f"{graphs.VOCABULARY} holds {size} {name}, {graphs.PROPERTIES} says {properties[name]}")
+    if properties["node_features"] or properties["settings"]["parser"] is None:
+        raise ValueError("it was trained on graphs that came as such, and these would be made of texts")
+
+
+_CHECKS: Mapping[str, Callable[[Path, Mapping[str, Any]], None]] = {"tokens": _check_tokens, "graphs": _check_graphs}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
