@@ -35,7 +35,7 @@ class GNNConfig:
 
     conv: Literal["rgcn", "ggnn", "gin", "gat", "gcn"] = "rgcn"
     """Relational, gated, isomorphism, attention or plain convolution; all but gcn tell types of edges apart."""
-    hidden_size: Annotated[int, AT_LEAST_ONE] = 128
+    hidden_size: Annotated[int, AT_LEAST_ONE] = 64
     """Width of a node's state."""
     layers: Annotated[int, AT_LEAST_ONE] = 4
     """Steps along edges that a node sees."""
