@@ -268,7 +268,7 @@ def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> None:
 
 
 def _check_graphs(folder: Path, properties: Mapping[str, Any]) -> None:
-    vocabulary = graphs.Vocabulary(**read_json(folder / graphs.VOCABULARY))
+    vocabulary = graphs.Vocabulary.read(folder / graphs.VOCABULARY)
     sizes = {name: len(getattr(vocabulary, name)) for name in ("node_types", "sub_tokens", "edge_types")}
     for name, size in sizes.items():
         if properties[name] != size:

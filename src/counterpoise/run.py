@@ -86,6 +86,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     objective = build_objective(experiment, dataset)
     run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
     branches = open_branches(experiment, dataset, data_fingerprint)
+    experiment["encoding"].build().check(dataset)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
         protocol = open_protocol(

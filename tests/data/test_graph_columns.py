@@ -255,3 +255,27 @@ def test_two_batches_of_the_same_graphs_are_the_same(items: list[Plain]) -> None
     everything = graphs.take(np.arange(len(items)))
     for name in (*BY_NODE, *BY_EDGE, "token_ids", "node_offsets", "edge_offsets", "token_offsets"):
         np.testing.assert_array_equal(getattr(everything, name), getattr(graphs, name))
+
+
+# Each column is stored as small as its values allow: a reverse edge has to hold both ends.
+@pytest.mark.parametrize("nodes", [300, 66_000])
+def test_reverses_of_edges_from_low_to_high_numbers(nodes: int) -> None:
+    leaves = np.arange(1, nodes)
+    star = Graphs(
+        node_offsets=np.array([0, nodes]),
+        edge_offsets=np.array([0, nodes - 1]),
+        token_offsets=np.array([0, 0]),
+        node_types=np.zeros(nodes, np.int64),
+        lines=np.zeros(nodes, np.int64),
+        token_counts=np.zeros(nodes, np.int64),
+        token_ids=np.zeros(0, np.int64),
+        sources=np.zeros(nodes - 1, np.int64),
+        targets=leaves,
+        edge_types=np.zeros(nodes - 1, np.int64),
+    ).compact()
+    assert star.sources.dtype != star.targets.dtype
+    both = star.mirrored([1, 0])
+    back = both.edge_types == 1
+    assert both.sources[back].tolist() == leaves.tolist()
+    assert not both.targets[back].any()
+    assert both.targets[~back].tolist() == leaves.tolist()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from graph_kit import adjacency_of, context_of, inputs_of, pyg_batch, random_graphs, split_of
+from graph_kit import adjacency_of, context_of, graph_batches, inputs_of, pyg_batch, random_graphs, split_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -322,3 +323,24 @@ def test_a_node_begins_as_its_type_and_the_mean_of_its_sub_tokens() -> None:
     graphs, reverse = random_graphs(12, SIZES, 1, 1.0)
     model, inputs = build("gin without norm", context_of(graphs, reverse)), inputs_of(graphs)
     torch.testing.assert_close(model.embedding(inputs), sub_token_mean(model, inputs))
+
+
+@pytest.mark.parametrize("conv", ["rgcn", "ggnn", "gin", "gat", "gcn"])
+@given(case=graph_batches(n_types=3))
+@settings(max_examples=15)
+def test_types_that_are_not_told_apart_might_be_one(conv: str, case: tuple[Graphs, list[int]]) -> None:
+    graphs, reverse = case
+    one_type = replace(graphs, edge_types=np.zeros_like(graphs.edge_types)).by_target(1)
+    results = []
+    for these, types in ((graphs, reverse), (one_type, [0])):
+        torch.manual_seed(0)
+        config = GNNConfig(conv=conv, hidden_size=8, layers=2, heads=2, edge_types=False)
+        model = GNN(config, context_of(these, types)).double().eval()
+        nn.init.normal_(model.head.weight)
+        logits = model(**inputs_of(these)).logits
+        logits.square().sum().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        results.append((logits, gradients))
+    torch.testing.assert_close(results[0][0], results[1][0])
+    for name, gradient in results[0][1].items():
+        torch.testing.assert_close(gradient, results[1][1][name])

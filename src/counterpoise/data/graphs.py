@@ -116,7 +116,7 @@ class Graphs:
         np.cumsum(self.edge_counts + np.bincount(owner[doubled], minlength=len(self)), out=offsets[1:])
 
         def joined(there: Ids, back: Ids) -> Ids:
-            return np.concatenate([there, back[doubled].astype(there.dtype)])[order]
+            return np.concatenate([there, back[doubled]])[order]  # in a type that holds both
 
         both = replace(
             self,

@@ -229,20 +229,47 @@ def test_undirected_graphs_are_not_doubled(tmp_path: Path) -> None:
 
 def test_what_no_model_could_read_is_one_message(tmp_path: Path) -> None:
     train = [[(0, 1, 0)]] * 4
+    small = GraphEncoding(GraphsConfig(max_nodes=2))
     with pytest.raises(UserError, match=r"encoding\.max_nodes: is 2, but one of these graphs has 3 nodes"):
-        encode(tmp_path, Dataset("given", given(train), given(train[:2], start=9), None), max_nodes=2)
+        small.check(Dataset("given", given(train), given(train[:2], start=9), None))
 
 
-# MUTAG has two edges of one type, in one graph: one fold of ten trains without it.
-def test_edges_of_a_type_that_nothing_was_learnt_of_are_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    train, strange = [[(0, 1, 0)]] * 4, [[(0, 1, 1), (0, 1, 0)], [(1, 0, 1)], [(1, 0, 0), (0, 1, 0)]]
-    encoded = encode(tmp_path, Dataset("given", given(train), given(strange, start=9), None))
+def test_graphs_without_any_edge(tmp_path: Path) -> None:
+    bare: list[list[tuple[int, int, int]]] = [[]] * 4
+    encoded = encode(tmp_path, Dataset("given", given(bare), given(bare[:2], start=9), None))
+    assert encoded.properties["edge_types"] == 0
+    assert split_of(encoded).batch(np.array([1, 2])).inputs["sources"].tolist() == []
+
+
+def test_types_of_edges_are_those_that_training_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train, valid = [[(0, 1, 0), (1, 2, 2)]] * 4, [[(0, 1, 1), (1, 2, 2)]] * 2
+    encoded = encode(tmp_path, Dataset("given", given(train), given(valid, start=9), None))
+    assert vocabulary(encoded)["edge_types"] == ["0", "2", "0 reversed", "2 reversed"]
+    assert split_of(encoded, "valid").graphs.edge_counts.tolist() == [2, 2]
     assert "left out 2 edges of type 1" in caplog.text
-    assert encoded.properties["reverse_edge_types"] == [1, 0]
-    split = encoded.splits["valid"]
-    assert isinstance(split, GraphSplit)
-    assert split.graphs.edge_counts.tolist() == [2, 0, 4]
-    assert split.graphs.sources[:2].tolist() == [1, 0]
-    assert split.graphs.targets[:2].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("names", [("$^$", "_b"), ("猫", "x" * 200)])
+def test_a_picture_of_any_names(names: tuple[str, str], tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    odd = Dataset(
+        "odd", Records(records(CODE).table, names), Records(records(CODE[:3], 100).table, names), None, language="c"
+    )
+    assert encode(tmp_path, odd).artefacts["graph_statistics.png"].stat().st_size > 10_000
+    assert not recwarn.list
+
+
+def test_what_cannot_be_used_again_is_said_before_anything_is_encoded(tmp_path: Path) -> None:
+    graphs = Dataset("given", given([[(0, 1, 0)]] * 4), given([[(0, 1, 0)]] * 2, start=9), None)
+    runs = {"given": encode(tmp_path, graphs), "code": encode(tmp_path)}
+    for name, encoded in runs.items():
+        (tmp_path / name).mkdir()
+        for file, path in encoded.artefacts.items():
+            (tmp_path / name / file).write_bytes(path.read_bytes())
+    for name, data in (("given", dataset()), ("given", graphs), ("code", graphs)):
+        with pytest.raises(UserError, match=r"encoding\.reuse: cannot be used with graphs that came as such"):
+            GraphEncoding(GraphsConfig(reuse=str(tmp_path / name))).check(data)
+    GraphEncoding(GraphsConfig(reuse=str(tmp_path / "code"))).check(dataset())
+    for content in ("{}", "[]", '{"node_types": 3}', "nonsense"):
+        (tmp_path / "code/graph_vocabulary.json").write_text(content)
+        with pytest.raises(UserError, match=r"encoding\.reuse: .*no vocabulary of graphs"):
+            GraphEncoding(GraphsConfig(reuse=str(tmp_path / "code"))).check(dataset())

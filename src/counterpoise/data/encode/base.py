@@ -127,6 +127,13 @@ class Encoding(ABC):
     kind: ClassVar[str]
     """What a model asks for by its ``encoding`` attribute."""
 
+    def check(self, dataset: Dataset) -> None:  # noqa: B027 (many have nothing to check)
+        """Refuse what can be seen to be of no use before anything is encoded, in a dry run too.
+
+        Raises:
+            UserError: saying what does not fit.
+        """
+
     @abstractmethod
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Encode every split. Anything that is learnt (a vocabulary) is learnt from the training split alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
@@ -12,6 +13,8 @@ from counterpoise.data.graphs import Graphs, NamedGraphs
 
 INK, GRID = "#333a44", "#e6e9ed"
 COLORS = ("#1f5fa8", "#d1495b", "#2a9d8f", "#e09f3e", "#6d597a", "#4f772d")
+_MOST_CLASSES, _LONGEST_NAME = 10, 30
+"""Of classes in the picture the largest; of a name its beginning."""
 _BINS = 40
 """Of the histograms of sizes, on a logarithmic scale."""
 
@@ -88,7 +91,13 @@ def draw(file: IO[bytes], figures: Mapping[str, Mapping[str, Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # 0.3 s; and no pyplot: its state is everybody's
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7.6), dpi=130, layout="constrained", facecolor="white")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names in letters that the font lacks: the figures have them
+        _draw(file, figures, Figure, FigureCanvasAgg)
+
+
+def _draw(file: IO[bytes], figures: Mapping[str, Mapping[str, Any]], new_figure: Any, new_canvas: Any) -> None:
+    figure = new_figure(figsize=(11, 7.6), dpi=130, layout="constrained", facecolor="white")
     axes = figure.subplots(2, 2)
     train = figures["train"]
     _draw_sizes(axes[0][0], train)
@@ -101,7 +110,7 @@ def draw(file: IO[bytes], figures: Mapping[str, Mapping[str, Any]]) -> None:
         one.set_axisbelow(True)
     graphs = ", ".join(f"{split['graphs']:,} {name}" for name, split in figures.items())
     figure.suptitle(f"Graphs: {graphs}", x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
-    canvas: Any = FigureCanvasAgg(figure)
+    canvas: Any = new_canvas(figure)
     canvas.print_png(file)
 
 
@@ -111,9 +120,11 @@ def _title(axes: Any, text: str) -> None:
 
 def _draw_sizes(axes: Any, figures: Mapping[str, Any]) -> None:
     histogram = figures["size_histogram"]
-    for (name, counts), color in zip(histogram["counts"].items(), _colors(len(histogram["counts"])), strict=True):
+    largest = sorted(histogram["counts"], key=lambda name: -sum(histogram["counts"][name]))[:_MOST_CLASSES]
+    for name, color in zip(largest, _colors(len(largest)), strict=True):
+        counts = histogram["counts"][name]
         shares = np.asarray(counts) / max(sum(counts), 1)
-        axes.stairs(shares, histogram["edges"], color=color, linewidth=2, label=f"{name} ({sum(counts):,})")
+        axes.stairs(shares, histogram["edges"], color=color, linewidth=2, label=f"{_shown(name)} ({sum(counts):,})")
     axes.set_xscale("log")
     axes.set_xlabel("nodes", color=INK)
     axes.set_ylabel("share of the class", color=INK)
@@ -126,7 +137,7 @@ def _draw_edge_types(axes: Any, figures: Mapping[str, Any]) -> None:
     shown = {name: count for name, count in figures["edges_by_type"].items() if not name.endswith(" reversed")}
     names = sorted(shown, key=shown.__getitem__)[-12:]
     per_graph = [shown[name] / max(figures["graphs"], 1) for name in names]
-    axes.barh(names, per_graph, color=COLORS[0], height=0.62)
+    axes.barh([_shown(name) for name in names], per_graph, color=COLORS[0], height=0.62)
     for place, value in enumerate(per_graph):
         axes.text(
             value, place, f" {value:,.0f}" if value >= 10 else f" {value:.1f}", va="center", fontsize=9, color=INK
@@ -171,6 +182,12 @@ def _draw_losses(axes: Any, figures: Mapping[str, Mapping[str, Any]]) -> None:
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.8)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     _title(axes, "What was lost")
+
+
+def _shown(name: str) -> str:
+    """A name that matplotlib takes for no formula and shows in a legend, cut where it is long."""
+    short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return " " * short.startswith("_") + short.replace("$", r"\$")
 
 
 def _colors(count: int) -> list[str]:

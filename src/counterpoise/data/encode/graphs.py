@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -17,19 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Auto
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Auto, Range, parse
 from counterpoise.data.cache import Cache, dataset_fingerprint, file_checksum
 from counterpoise.data.code_graphs import EDGE_TYPES, GraphOptions, RawGraphs, build_graphs
 from counterpoise.data.encode.base import Batch, Encoded, Encoding
 from counterpoise.data.encode.graph_statistics import draw, statistics
 from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs, NamedGraphs, join
 from counterpoise.data.records import Dataset, Records
-from counterpoise.errors import fail
+from counterpoise.data.windows import window_graphs
+from counterpoise.errors import UserError, fail
 from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the layout of a cache entry changes, or graphs are made otherwise."""
 VOCABULARY, PROPERTIES, NOTES = "graph_vocabulary.json", "graphs.json", "notes.json"
 STATISTICS, PICTURE = "graph_statistics.json", "graph_statistics.png"
@@ -53,7 +54,7 @@ class GraphsConfig:
     """Whether comments in source code are nodes."""
     vocab_size: Annotated[int, AT_LEAST_ONE] = 4096
     """Sub-tokens that are told apart: those that stand in most functions of the training split."""
-    window: Annotated[int, AT_LEAST_ONE] = 3
+    window: Annotated[int, Range(ge=1, le=50)] = 3
     """Words that a word is joined to, on each side (parser=windows only)."""
     workers: Annotated[int | Auto, NON_NEGATIVE] = "auto"
     """Processes that parse; auto takes one per core, 0 and 1 parse in this one."""
@@ -70,6 +71,20 @@ class Vocabulary:
     edge_types: Sequence[str]
     """One name per direction of travel; a reverse is named after what it reverses."""
     reverse_edge_types: Sequence[int]
+
+    @classmethod
+    def read(cls, path: Path) -> Vocabulary:
+        """From a file. Raises ``OSError``, or ``ValueError`` for what is no vocabulary."""
+        content = read_json(path)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(content, Mapping) or sorted(content) != sorted(names):
+            raise ValueError(f"{path.name} does not hold {', '.join(names)}")
+        if not all(isinstance(values, list) for values in content.values()):
+            raise ValueError(f"{path.name} holds something else than lists")
+        reverse = content["reverse_edge_types"]
+        if sorted(reverse) != list(range(len(content["edge_types"]))):
+            raise ValueError(f"{path.name} does not give each type of edges its reverse")
+        return cls(**content)
 
     @classmethod
     def learn(cls, train: NamedGraphs, size: int) -> Vocabulary:
@@ -114,7 +129,8 @@ class Vocabulary:
 
     def _known_edges(self, named: NamedGraphs) -> Graphs:
         """The graphs without edges of types that the training split lacks: no model has learnt what they mean."""
-        strange = np.array([name not in self.edge_types for name in named.edge_names], bool)
+        known = set(self.edge_types)
+        strange = np.array([name not in known for name in named.edge_names], bool)
         left_out = strange[named.graphs.edge_types] if len(strange) else np.zeros(0, bool)
         if not left_out.any():
             return named.graphs
@@ -125,7 +141,7 @@ class Vocabulary:
 
 def _directions(train: NamedGraphs) -> tuple[list[str], list[int]]:
     """Edge types with those of their reverses; of graphs that hold both directions already, as they are."""
-    names = list(train.edge_names)
+    names = [train.edge_names[index] for index in np.unique(train.graphs.edge_types)]
     if train.graphs.is_symmetric() and len(train.graphs.edge_types):
         return names, list(range(len(names)))
     count = len(names)
@@ -187,6 +203,21 @@ class GraphEncoding(Encoding):
     def __init__(self, config: GraphsConfig) -> None:
         self.config = config
 
+    def check(self, dataset: Dataset) -> None:
+        """Raises ``UserError`` for graphs that are too large, and for a vocabulary that cannot be used again."""
+        if self.config.reuse is not None:
+            config, _ = _taken_up(Path(self.config.reuse).expanduser(), self.config)
+            if dataset.train.are_graphs or config.parser is None:
+                what = "cannot be used with graphs that came as such: their types are numbered anew in each data set."
+                raise fail("encoding.reuse", what, "Leave it out.")
+        for records in dataset.splits().values() if dataset.train.are_graphs else ():
+            largest, most = int(records.graphs.sizes.max(initial=0)), self.config.max_nodes
+            if largest > most:
+                what = (
+                    f"is {most}, but one of these graphs has {largest} nodes, and graphs that came as such are not cut."
+                )
+                raise fail("encoding.max_nodes", what, f"Set encoding.max_nodes={largest}, or leave large graphs out.")
+
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Make the graphs of all splits, number what is in them by the training split; both are cached.
 
@@ -206,7 +237,7 @@ class GraphEncoding(Encoding):
         return cache.read("graphs", key, build, partial(self._read, dataset))
 
     def _build(self, dataset: Dataset, config: GraphsConfig, reused: Path | None, folder: Path) -> None:
-        vocabulary = None if reused is None else Vocabulary(**read_json(reused))
+        vocabulary = None if reused is None else Vocabulary.read(reused)
         notes: dict[str, Any] = {}
         figures: dict[str, Any] = {}
         properties: dict[str, Any] = {}
@@ -231,7 +262,7 @@ class GraphEncoding(Encoding):
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
         properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
-        vocabulary = Vocabulary(**read_json(folder / VOCABULARY))
+        vocabulary = Vocabulary.read(folder / VOCABULARY)
         if properties["node_types"] != len(vocabulary.node_types):
             raise ValueError(f"{VOCABULARY} does not belong to {PROPERTIES}")
         splits = {}
@@ -247,10 +278,8 @@ class GraphEncoding(Encoding):
 def make_graphs(records: Records, config: GraphsConfig) -> NamedGraphs:
     """The graphs of a split, numbered by what stands in it; ``config.parser`` is no longer auto."""
     if records.are_graphs:
-        return _as_they_came(records.graphs, config.max_nodes)
+        return _as_they_came(records.graphs)
     if config.parser == "windows":
-        from counterpoise.data.windows import window_graphs
-
         return window_graphs(records.texts, window=config.window, max_nodes=config.max_nodes)
     assert config.parser in ("c", "cpp")
     options = GraphOptions(config.parser, config.max_nodes, config.comments)
@@ -265,12 +294,8 @@ def _of_code(found: RawGraphs) -> NamedGraphs:
     )
 
 
-def _as_they_came(graphs: Graphs, max_nodes: int) -> NamedGraphs:
+def _as_they_came(graphs: Graphs) -> NamedGraphs:
     """Numbers are names here. Graphs are not cut: which of their nodes matter least nobody knows."""
-    largest = int(graphs.sizes.max(initial=0))
-    if largest > max_nodes:
-        what = f"is {max_nodes}, but one of these graphs has {largest} nodes, and graphs that came as such are not cut."
-        raise fail("encoding.max_nodes", what, f"Set encoding.max_nodes={largest}, or leave large graphs out.")
 
     def names(numbers: NDArray[Any]) -> list[str]:
         return [str(number) for number in range(int(numbers.max()) + 1)] if len(numbers) else []
@@ -308,9 +333,11 @@ def _taken_up(folder: Path, config: GraphsConfig) -> tuple[GraphsConfig, Path]:
     path = folder / VOCABULARY
     try:
         settings = dict(read_json(folder / PROPERTIES)["settings"])
-        read_json(path)
-        return GraphsConfig(**{**settings, "workers": config.workers}), path
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser = settings.pop("parser")  # null, of graphs that came as such, is none that could be asked for
+        Vocabulary.read(path)
+        taken = parse(GraphsConfig, {**settings, "workers": config.workers})
+        return replace(taken, parser=parser), path
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         what = f"{folder} has no vocabulary of graphs that could be used again: {reason}."
         raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads graphs.") from error
@@ -327,7 +354,8 @@ def _read_graphs(path: Path, properties: Mapping[str, Any]) -> Graphs:
     with pa.memory_map(str(path)) as file:
         graphs = Graphs.from_arrow(pa.ipc.open_file(file).read_all())
     for name, size in (("node_types", "node_types"), ("token_ids", "sub_tokens"), ("edge_types", "edge_types")):
-        if getattr(graphs, name).max(initial=0) >= properties[size]:
+        values = getattr(graphs, name)
+        if len(values) and values.max() >= properties[size]:
             raise ValueError(f"{path.name}: {name} goes beyond the vocabulary")
     if not graphs.is_by_target:
         raise ValueError(f"{path.name}: edges are not in the order of their targets")

@@ -62,15 +62,22 @@ class TokensAndGraphs(Encoding):
     def __init__(self, config: TokensAndGraphsConfig) -> None:
         self.config = config
 
+    def check(self, dataset: Dataset) -> None:
+        """Raises ``UserError`` for records that are no texts, and for what either encoding refuses beforehand."""
+        if not dataset.train.has("text"):
+            what = f"the records of {dataset.name} are graphs, which have no text to make tokens of."
+            raise fail("data", what, "Use model=gnn for them, or data that are texts.")
+        with _within("tokens"):
+            Tokens(self.config.tokens).check(dataset)
+        with _within("graphs"):
+            GraphEncoding(self.config.graphs).check(dataset)
+
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Encode every split twice; ``properties`` are those of both, under ``tokens`` and ``graphs``.
 
         Raises:
-            UserError: for records that are no texts, and for whatever either encoding refuses.
+            UserError: for whatever either encoding refuses.
         """
-        if not dataset.train.has("text"):
-            what = f"the records of {dataset.name} are graphs, which have no text to make tokens of."
-            raise fail("data", what, "Use model=gnn for them, or data that are texts.")
         with _within("tokens"):
             tokens = Tokens(self.config.tokens).encode(dataset, cache)
         with _within("graphs"):

@@ -82,6 +82,12 @@ class Tokens(Encoding):
     def __init__(self, config: TokensConfig) -> None:
         self.config = config
 
+    def check(self, dataset: Dataset) -> None:
+        """Raises ``UserError`` for records that are no texts."""
+        if not dataset.train.has("text"):
+            what = f"{dataset.name} holds graphs, no texts that could become tokens."
+            raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
+
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Train or load the tokenizer, encode all splits; both are cached.
 
@@ -89,9 +95,6 @@ class Tokens(Encoding):
             UserError: if the pretrained tokenizer cannot be found, or has no padding token, or if what is to be used
                 again is not there.
         """
-        if not dataset.train.has("text"):
-            what = f"{dataset.name} holds graphs, no texts that could become tokens."
-            raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
         config, tokenizer = self.config, None
         if config.reuse is not None:
             config, tokenizer = taken_up(Path(config.reuse).expanduser())

@@ -38,9 +38,11 @@ class Adjacency:
     targets: Tensor
     """``[e]``, ascending."""
     types: Tensor
-    """``[e]``, ascending within a target."""
+    """``[e]``, ascending within a target; of equal ones sources are."""
     reverse_types: Tensor
     """The type of the reverse of each type, ``[R]``."""
+    typed: Adjacency | None = None
+    """Of one without types: the one with them, by which its edges are still ordered."""
 
     @property
     def n_types(self) -> int:
@@ -80,6 +82,8 @@ class Adjacency:
     @cached_property
     def reverse_edges(self) -> Tensor:
         """The number of each edge's reverse, ``[e]``; of equal edges each has one of its own."""
+        if self.typed is not None:
+            return self.typed.reverse_edges
         # The edges stand in the order of (target, type, source); by (source, reverse type, target) their reverses do.
         return torch.sort(self.reverse_rows, stable=True).indices
 
@@ -135,6 +139,7 @@ class Adjacency:
             self.targets,
             torch.zeros_like(self.types),
             torch.zeros_like(self.reverse_types[:1]),
+            typed=self,
         )
 
 

@@ -79,12 +79,11 @@ class GNN(Backbone):
 
     def __init__(self, config: GNNConfig, context: ModelContext) -> None:
         super().__init__()
-        told_apart = context.encoding["reverse_edge_types"] if config.edge_types else []
-        reverse = list(told_apart) or [0]  # data without any edge has no type of them either
+        reverse = list(context.encoding["reverse_edge_types"]) or [0]  # data without any edge have no type of them
         self.register_buffer("reverse_types", torch.tensor(reverse), persistent=False)
         self.typed = config.edge_types
         self.embedding = NodeEmbedding(config.hidden_size, config.norm, context.encoding)
-        self.layers = GraphLayers(config, len(reverse))
+        self.layers = GraphLayers(config, len(reverse) if config.edge_types else 1)
         self.state_size = self.layers.width
         self.readout = Readout(config.readout, self.state_size)
         self.dropout = nn.Dropout(config.dropout)
