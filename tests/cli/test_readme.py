@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from counterpoise.cli import train as cli
 
@@ -54,6 +55,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines = [json.dumps({"idx": i, "project": "p", "func": t, "target": y}) for i, (t, y, _) in enumerate(part)]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     write_cycles(tmp_path / "folder/of/MUTAG")
+    (tmp_path / "folder/of/pt").mkdir()
+    path = torch.tensor([[0, 1, 2], [1, 2, 3]])
+    graphs = [{"x": torch.arange(4) % (2 + i % 2), "edge_index": path, "y": torch.tensor(i % 2)} for i in range(40)]
+    torch.save(graphs, tmp_path / "folder/of/pt/graphs.pt")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

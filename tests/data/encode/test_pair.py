@@ -119,4 +119,4 @@ def test_records_that_are_graphs_are_refused(tmp_path: Path) -> None:
     rows = {"row": list(range(30)), "label": [0, 1] * 15}
     split = Records.from_graphs(named, rows, ("no", "yes"))
     with pytest.raises(UserError, match="the records of molecules are graphs, which have no text"):
-        encode(Dataset("molecules", split, split, None), tmp_path)
+        TokensAndGraphs(TokensAndGraphsConfig()).check(Dataset("molecules", split, split, None))
