@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Data, HeteroData, InMemoryDataset
 
 from counterpoise.config.schema import parse
 from counterpoise.data.records import Dataset
@@ -120,6 +120,10 @@ def test_folders_that_lack_something(tmp_path: Path) -> None:
     assert "beside folders of splits" in problems(tmp_path)[0]
 
 
+def nested(layout: torch.layout) -> Tensor:
+    return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no label": ({"y": None}, "has no 'y'"),
     "a float label": ({"y": torch.tensor([0.5])}, "'y' is floats [1]; expected one integer"),
@@ -138,6 +142,29 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown nodes": ({"x": None}, "has neither 'x' nor 'num_nodes'"),
     "other number of nodes": ({"num_nodes": 5}, "'num_nodes' is 5, but 'x' has 3 rows"),
     "a sparse tensor": ({"x": torch.eye(3).to_sparse()}, "expected a dense one"),
+    "numbers above float32": (
+        {"x": torch.full((3, 1), 10.0, dtype=torch.double) * 1e300},
+        "'x' holds numbers above 3.4e38",
+    ),
+    "a meta tensor": ({"x": torch.ones(3, 2, device="meta")}, "'x' is a meta tensor"),
+    "float8": ({"x": torch.ones(3, 2).to(torch.float8_e4m3fn)}, "'x' holds float8_e4m3fn numbers; expected"),
+    "complex numbers": ({"x": torch.ones(3, 2, dtype=torch.complex64).conj()}, "'x' holds complex64 numbers"),
+    "a nested tensor": ({"x": nested(torch.strided)}, "'x' is a nested tensor"),
+    "a jagged tensor": ({"x": nested(torch.jagged)}, "'x' is a nested tensor"),
+    "a quantized tensor": (
+        {"x": torch.quantize_per_tensor(torch.ones(3, 2), 0.1, 0, torch.quint8)},
+        "'x' is a quantized tensor",
+    ),
+    "expanded features": ({"x": torch.zeros(3, 1).expand(3, 10**13)}, "'x' is [3, 10000000000000], expanded"),
+    "expanded edges": (
+        {"edge_index": torch.zeros(2, 1, dtype=torch.long).expand(2, 10**13)},
+        "'edge_index' is [2, 10000000000000], expanded",
+    ),
+    "an expanded label": ({"y": torch.tensor([0]).expand(10**13)}, "'y' is [10000000000000], expanded"),
+    "very many nodes": ({"x": None, "num_nodes": 10**13}, "'num_nodes' is 10,000,000,000,000; at most 100,000,000"),
+    "too many nodes": ({"x": None, "num_nodes": 10**8 + 1}, "'num_nodes' is 100,000,001; at most 100,000,000"),
+    "a number beyond 64 bits": ({"x": None, "num_nodes": 10**30}, "'num_nodes' is an integer that 64 bits do not hold"),
+    "a label beyond 64 bits": ({"y": -(2**63) - 1}, "'y' is an integer that 64 bits do not hold"),
     "a string": ({"y": "yes"}, "'y' is a str; expected a tensor"),
 }
 
@@ -166,6 +193,95 @@ def test_graphs_that_do_not_go_together(tmp_path: Path) -> None:
     assert "'x' is 1 numbers, but 2 numbers in" in found[0]
     assert "'x' is integers (types), but numbers (features) in" in found[1]
     assert "'edge_attr' is integers (types), but nothing in" in found[2]
+
+
+def test_numbers_of_nodes_that_add_up_to_too_many(tmp_path: Path) -> None:
+    bare = [{"num_nodes": 10**7, "edge_index": torch.zeros(2, 0), "y": number % 2} for number in range(11)]
+    (found,) = problems(save(tmp_path, bare))
+    assert "add up to 110,000,000; at most 100,000,000" in found
+
+
+def test_one_hot_edges_of_different_widths(tmp_path: Path) -> None:
+    three, four = torch.eye(3)[:2], torch.eye(4)[:2]
+    items = [graph(label, edge_attr=three) for label in [0, 1] * 3]
+    found = problems(save(tmp_path, *items, graph(0, edge_attr=four), graph(1, edge_attr=torch.tensor([0, 1]))))
+    assert [line.split(": ")[0] for line in found] == ["006.pt", "007.pt"]
+    assert "'edge_attr' is one-hot of 4 types, but one-hot of 3 types in" in found[0]
+    assert "'edge_attr' is integers (types), but one-hot of 3 types in" in found[1]
+
+
+def test_distances_are_no_edge_types(tmp_path: Path) -> None:
+    def rings(count: int) -> Path:
+        index = torch.arange(count)
+        edges = torch.stack([index, (index + 1) % count])
+        ring = [graph(label, count, edge_index=edges, edge_attr=index * 3) for label in [0, 1] * 3]
+        return save(tmp_path, *ring)
+
+    (found,) = problems(rings(501))
+    assert "'edge_attr' has 501 different values; at most 500 types" in found
+    assert "a distance or an id rather than a type" in found
+    assert one(load(rings(500), **HALVES), 0)["edge_types"] == list(range(500))
+
+
+def test_twenty_problems_of_a_kind_are_told(tmp_path: Path) -> None:
+    save(tmp_path / "kinds", *[graph(0)] * 2, *[graph(1, x=torch.rand(3, 1))] * 50)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "kinds")
+    assert (len(caught.value.problems), caught.value.hidden) == (20, 30)
+    save(tmp_path / "damaged" / "train", graph(0), graph(1))
+    save(tmp_path / "damaged" / "valid", graph(0), graph(1))
+    for number in range(30):
+        for name in ("train", "valid"):
+            (tmp_path / "damaged" / name / f"bad{number}.pt").write_bytes(b"no archive")
+    found = problems(tmp_path / "damaged")
+    assert len(found) == 21
+    assert found[-1].endswith(": has 40 more files like these.")
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_file_of_an_in_memory_data_set_is_told(tmp_path: Path, count: int) -> None:
+    graphs = [graph(number % 2, number + 2) for number in range(count)]
+    collated, slices = InMemoryDataset.collate(graphs)
+    InMemoryDataset.save(graphs, str(tmp_path / "new.pt"))
+    torch.save((collated.to_dict(), slices, {"sizes": 1}, Data), tmp_path / "sized.pt")
+    names = ["new.pt", "sized.pt"]
+    if slices is not None:
+        torch.save((collated, slices), tmp_path / "old.pt")
+        names = ["new.pt", "old.pt", "sized.pt"]
+    found = problems(tmp_path)
+    assert [line.split(": ")[0] for line in found] == names
+    assert all("an InMemoryDataset" in line and "torch.save(list(dataset), " in line for line in found)
+
+
+class Paths(InMemoryDataset):  # type: ignore[misc]
+    """Six graphs, as PyTorch Geometric keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data, self.slices = self.collate([graph(number % 2, number + 2) for number in range(6)])
+
+
+def test_the_list_of_an_in_memory_data_set_is_read(tmp_path: Path) -> None:
+    dataset = load(save(tmp_path, list(Paths())), **HALVES)
+    for number in range(6):
+        expected = graph(number % 2, number + 2)
+        found = one(dataset, number)
+        assert [found["sources"], found["targets"]] == expected.edge_index.tolist()
+        assert found["label"] == str(number % 2)
+        assert found["node_types"] == expected.x.tolist()
+
+
+def test_a_pair_of_graphs_is_no_data_set_with_slices(tmp_path: Path) -> None:
+    pair = tuple(dict(graph(label).to_dict()) for label in (0, 1))
+    assert sum(map(len, load(save(tmp_path, pair, pair, pair), **HALVES).splits().values())) == 6
+
+
+def test_a_graph_of_another_version_is_told(tmp_path: Path) -> None:
+    strange = Data.__new__(Data)
+    strange.__dict__["x"] = torch.ones(3, 1)
+    (found,) = problems(save(tmp_path, strange))
+    assert "cannot be read as a graph: " in found
+    assert "older version" in found
 
 
 class Harm:
@@ -216,6 +332,12 @@ def test_other_objects_are_no_graphs(tmp_path: Path) -> None:
     assert [line.split(" is a ")[1].split(";")[0] for line in found] == ["Tensor", "int", "str"]
     torch.save(hetero, folder / "h.pt")
     assert "h.pt: " in problems(folder)[-1] or "h.pt: " in problems(folder)[0]
+
+
+def test_a_negated_view_is_read_as_its_numbers(tmp_path: Path) -> None:
+    items = [graph(label, x=torch._neg_view(torch.ones(3, 2))) for label in [0, 1] * 3]
+    assert items[0].x.is_neg()
+    assert one(load(save(tmp_path, *items), **HALVES), 0)["features"] == [[-1.0, -1.0]] * 3
 
 
 def test_gradients_and_views_do_not_matter(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from counterpoise.config.schema import parse
 from counterpoise.data.records import Dataset, Records
-from counterpoise.data.sources.tu import TUConfig, TUGraphs
+from counterpoise.data.sources.tu import TUConfig, TUGraphs, parse_columns
 from counterpoise.errors import UserError
 
 MUTAG = Path(__file__).parents[4] / "shared" / "data" / "MUTAG"
@@ -175,6 +175,71 @@ def test_bad_lines_are_told_all_at_once(tmp_path: Path) -> None:
         *(f"X_node_attributes.txt:{line}" for line in (16, 17, 18)),
     ]
     assert "is 'x, 3'; expected 2 integers with commas between them" in found[1]
+
+
+@pytest.mark.parametrize("value", ["1e300", "-3.5e38", "3.4028236e38"])
+def test_a_number_that_float32_does_not_hold(tmp_path: Path, value: str) -> None:
+    folder = six_triangles(tmp_path, node_attributes=["3.4028235e38, 1e-300"] * 7 + [f"0, {value}"] * 2 + ["1, 1"] * 9)
+    found = problems(folder)
+    assert [line.split(": ")[0] for line in found] == [f"X_node_attributes.txt:{line}" for line in (8, 9)]
+    assert "at most 3.4e38 as float32" in found[0]
+    write(folder, node_attributes=["3.4028235e38, 1e-300"] * 18)
+    assert one(load(folder, **HALVES), 0)["node_features"] == [[float(np.finfo(np.float32).max), 0.0]] * 3
+
+
+@pytest.mark.parametrize("digits", ["\uff11", "\u0663", "1\u00a0", "\u2003" + "1"])
+@pytest.mark.parametrize("kind", ["graph_labels", "node_attributes", "A"])
+def test_digits_and_blanks_of_other_scripts(tmp_path: Path, digits: str, kind: str) -> None:
+    folder = six_triangles(tmp_path, node_attributes=[1] * 18)
+    path = folder / f"X_{kind}.txt"
+    lines = path.read_text().splitlines()
+    lines[3] = ", ".join([digits] * len(lines[3].split(",")))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    (found,) = problems(folder)
+    assert found.startswith(f"X_{kind}.txt:4: is ")
+
+
+def test_a_file_that_only_the_quick_reader_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("counterpoise.data.sources.tu._numbers", lambda lines, kind: None)
+    found = problems(six_triangles(tmp_path))
+    assert [line.split(":")[0] for line in found] == ["X_A.txt", "X_graph_indicator.txt", "X_graph_labels.txt"]
+    assert "cannot be read as lines of numbers" in found[0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text("09-+.,e_ \t\x00\x0c\x1cnaif\u0663\uff11", max_size=6), min_size=1, max_size=4))
+def test_lines_are_read_or_named(lines: list[str]) -> None:
+    content = "\n".join(lines).encode()
+    for kind, reference in ((int, np.int64), (float, np.float32)):
+        values, found, hidden = parse_columns(content, "f", None, kind)
+        assert bool(found) != bool(len(values)) or not content.strip()
+        assert hidden == 0
+        if len(values):
+            assert values.dtype == reference
+            told = [[kind(part) for part in line.split(",")] for line in content.rstrip().decode().splitlines()]
+            np.testing.assert_array_equal(values, np.array(told, reference))
+
+
+def test_twenty_problems_of_a_file_are_told(tmp_path: Path) -> None:
+    found = problems(six_triangles(tmp_path, A=["1, 99"] * 50))
+    assert len(found) == 21
+    assert found[-1] == "X_A.txt: has 30 more lines like these."
+
+
+def test_an_empty_file_of_labels_is_one_problem(tmp_path: Path) -> None:
+    assert problems(six_triangles(tmp_path, graph_labels=[])) == ["X_graph_labels.txt: is empty."]
+
+
+def test_distances_are_no_edge_types(tmp_path: Path) -> None:
+    def ring(labels: list[Any]) -> Path:
+        edges = [f"{a % 3 + 1}, {(a + 1) % 3 + 1}" for a in range(len(labels))]
+        return six_triangles(tmp_path, A=edges, edge_labels=labels)
+
+    (found,) = problems(ring(list(range(501))))
+    assert found.startswith("X_edge_labels.txt: ")
+    assert "501 different values; at most 500" in found
+    assert "a distance or an id rather than a type" in found
+    assert one(load(ring([*range(500), 0]), **HALVES), 0)["edge_types"] == [*range(500), 0]
 
 
 def test_numbers_of_nodes_and_graphs_that_are_not_there(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,19 @@ from counterpoise.data.records import Dataset, Records
 from counterpoise.data.sources.base import Source, SourceConfig
 from counterpoise.data.sources.paths import existing
 from counterpoise.data.sources.reading import Collector, check_classes
-from counterpoise.data.sources.shares import SplitConfig, split_notes, split_records
+from counterpoise.data.sources.shares import LISTED, SplitConfig, edge_type_problems, split_notes, split_records
 from counterpoise.data.sources.sheet import Fault
 from counterpoise.errors import Problem, UserError, fail
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 FIELDS = ("x", "edge_index", "edge_attr", "y", "num_nodes")
 Array = NDArray[Any]
 KINDS = {"types": "integers (types)", "features": "numbers (features)", "none": "nothing"}
+MOST_NODES = 10**8
+"""Nodes that ``num_nodes`` may make up in a data set; a few bytes could ask for more memory than there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +75,9 @@ class PyGGraphs(Source):
         collector = Collector(self._config.on_bad_record)
         reader = _Reader(collector)
         parts = {name: reader.read(inner) for name, inner in (given or {"train": folder}).items()}
+        reader.check_totals(folder)
         collector.check()
-        reader.check_kinds([item for items in parts.values() for item in items])
-        collector.check()
+        check_kinds([item for items in parts.values() for item in items], folder)
         records = _records(parts)
         check_classes(records, "data.path")
         splits = records if given else split_records(records["train"], self._config)
@@ -119,6 +124,8 @@ class _Item:
     node_values: Array | None
     """Types ``[n]`` or features ``[n, F]``."""
     edge_types: Array | None
+    edge_kind: str
+    """What ``edge_attr`` is, as messages show it."""
 
     @property
     def kind(self) -> tuple[str, int, str]:
@@ -128,7 +135,7 @@ class _Item:
             nodes, width = "none", 0
         else:
             nodes, width = ("types", 0) if values.ndim == 1 else ("features", values.shape[1])
-        return nodes, width, "none" if self.edge_types is None else "types"
+        return nodes, width, self.edge_kind
 
 
 class _Reader:
@@ -136,6 +143,10 @@ class _Reader:
 
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
+        self.unreadable = 0
+        """Files that cannot be read."""
+        self.bare_nodes = 0
+        """Nodes of usable graphs that there is only ``num_nodes`` for."""
 
     def read(self, folder: Path) -> list[_Item]:
         """All usable graphs of a folder's files."""
@@ -143,7 +154,9 @@ class _Reader:
         for path in sorted(folder.glob("*.pt")):
             content = load_safely(path)
             if isinstance(content, Problem):
-                self.collector.fatal(content)
+                self.unreadable += 1
+                if self.unreadable <= LISTED:
+                    self.collector.fatal(content)
                 continue
             several = isinstance(content, list | tuple)
             for number, graph in enumerate(content if several else [content], 1):
@@ -153,6 +166,7 @@ class _Reader:
                 item = _item(graph, row, where)
                 if isinstance(item, _Item):
                     found.append(item)
+                    self.bare_nodes += 0 if item.node_values is not None else item.nodes
                 else:
                     self.collector.bad(where, item)
         if not found and self.collector.skipped:  # otherwise each of them is listed anyway
@@ -161,15 +175,35 @@ class _Reader:
             )
         return found
 
-    def check_kinds(self, items: list[_Item]) -> None:
-        """All graphs must come with the same kind of numbers as the first."""
-        for item in items:
-            for place, own, first in zip(("x", "x", "edge_attr"), item.kind, items[0].kind, strict=True):
-                if own != first:
-                    shown = [KINDS.get(str(kind), f"{kind} numbers") for kind in (own, first)]
-                    what = f"{place!r} is {shown[0]}, but {shown[1]} in {items[0].where}."
-                    self.collector.fatal(Problem(item.where, what, "All graphs must come with the same."))
-                    break
+    def check_totals(self, folder: Path) -> None:
+        """What only all files together show."""
+        if self.unreadable > LISTED:
+            more = f"has {self.unreadable - LISTED:,} more files like these."
+            self.collector.fatal(Problem(str(folder), more))
+        if self.bare_nodes > MOST_NODES:
+            what = f"has graphs without 'x' whose 'num_nodes' add up to {self.bare_nodes:,}; at most {MOST_NODES:,}."
+            self.collector.fatal(Problem(str(folder), what, "Is 'num_nodes' right?"))
+
+
+def check_kinds(items: list[_Item], folder: Path) -> None:
+    """All graphs must come with the same kind of numbers as the first.
+
+    Raises:
+        UserError: if some do not, or there are too many types of edges.
+    """
+    problems = []
+    for item in items:
+        for place, own, first in zip(("x", "x", "edge_attr"), item.kind, items[0].kind, strict=True):
+            if own != first:
+                shown = [KINDS.get(str(kind), f"{kind} numbers" if place == "x" else kind) for kind in (own, first)]
+                what = f"{place!r} is {shown[0]}, but {shown[1]} in {items[0].where}."
+                problems.append(Problem(item.where, what, "All graphs must come with the same."))
+                break
+    hidden = max(len(problems) - LISTED, 0)
+    problems = problems[:LISTED]
+    problems += edge_type_problems(str(folder), "'edge_attr'", len(_values(items, "edge_types")))
+    if problems:
+        raise UserError(problems, hidden=hidden)
 
 
 def load_safely(path: Path) -> Any:
@@ -181,7 +215,8 @@ def load_safely(path: Path) -> Any:
 
     try:
         with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        return _collated(content, str(path)) or content
     except UnpicklingError as error:
         named = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "global" in line]
         reason = named[0][:200] if named else "it is no file of torch.save"
@@ -193,6 +228,27 @@ def load_safely(path: Path) -> Any:
         return Problem(str(path), f"cannot be read: {reason}.", "Save it again with torch.save.")
 
 
+def _collated(content: Any, where: str) -> Problem | None:
+    """Whether this is what an InMemoryDataset leaves in ``processed``: all graphs in one, and where each begins.
+
+    The second of two to four parts are the slices, ``None`` where there is one graph; since PyTorch Geometric 2.3 the
+    last is the class of the graphs.
+    """
+    from torch import Tensor
+
+    def begins(values: Any) -> bool:
+        return isinstance(values, Mapping) or (isinstance(values, Tensor) and values.dim() == 1)
+
+    if not (isinstance(content, tuple) and 2 <= len(content) <= 4):
+        return None
+    slices = content[1]
+    sliced = isinstance(slices, Mapping) and bool(slices) and all(map(begins, slices.values()))
+    if not (sliced or isinstance(content[-1], type)):
+        return None
+    what = "is the processed file of an InMemoryDataset: all graphs in one, with slices."
+    return Problem(where, what, "Save its graphs instead: torch.save(list(dataset), 'FOLDER/graphs.pt').")
+
+
 def _item(graph: Any, row: int, where: str) -> _Item | list[Fault]:
     """One graph, checked; or all that is wrong with it."""
     values = _fields(graph)
@@ -201,7 +257,7 @@ def _item(graph: Any, row: int, where: str) -> _Item | list[Fault]:
     faults: list[Fault] = []
     edges, label = _edges(values.get("edge_index"), faults), _label(values.get("y"), faults)
     node_values = _node_values(values.get("x"), faults)
-    edge_types = _edge_types(values.get("edge_attr"), edges, faults)
+    edge_types, edge_kind = _edge_types(values.get("edge_attr"), edges, faults)
     nodes = _count(values.get("num_nodes"), node_values, faults)
     if nodes is not None and edges is not None and edges.size and not (edges.min() >= 0 and edges.max() < nodes):
         strange = int(edges.max()) if edges.max() >= nodes else int(edges.min())
@@ -210,7 +266,7 @@ def _item(graph: Any, row: int, where: str) -> _Item | list[Fault]:
         )
     if faults or edges is None or label is None or nodes is None:
         return faults
-    return _Item(row, where, label, nodes, edges, node_values, edge_types)
+    return _Item(row, where, label, nodes, edges, node_values, edge_types, edge_kind)
 
 
 def _fields(graph: Any) -> dict[str, Any] | Fault:
@@ -220,7 +276,11 @@ def _fields(graph: Any) -> dict[str, Any] | Fault:
 
     if type(graph) is Data:
         # Its own properties would work out what is not there; only what was saved counts.
-        graph = {name: value for name, value in graph.to_dict().items() if name in FIELDS}
+        try:
+            graph = {name: value for name, value in graph.to_dict().items() if name in FIELDS}
+        except Exception as error:  # saved by another version, or put together by hand
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            return Fault("no graph", f"cannot be read as a graph: {reason}", "Save it again, or as a dict of tensors.")
     elif not isinstance(graph, Mapping):
         kind = type(graph).__name__
         return Fault("no graph", f"is a {kind}; expected a torch_geometric.data.Data, or a dict of tensors.")
@@ -228,14 +288,40 @@ def _fields(graph: Any) -> dict[str, Any] | Fault:
     for name in FIELDS:
         value = graph.get(name)
         if isinstance(value, torch.Tensor):
-            if value.layout != torch.strided or value.is_quantized:
-                return Fault("no plain tensor", f"{name!r} is a {value.layout} tensor; expected a dense one.")
-            value = value.detach().float() if value.dtype in (torch.bfloat16, torch.float16) else value.detach()
-            found[name] = value.cpu().numpy()
+            value = _array(name, value)
+            if isinstance(value, Fault):
+                return value
+            found[name] = value
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return Fault("too large", f"{name!r} is an integer that 64 bits do not hold.")
         elif isinstance(value, int | float):
             found[name] = np.asarray(value)
         elif value is not None:
             return Fault("no tensor", f"{name!r} is a {type(value).__name__}; expected a tensor.")
+    return found
+
+
+def _array(name: str, value: Tensor) -> Array | Fault:
+    """A tensor's numbers, or why it holds none that could be read."""
+    import torch
+
+    narrow, usual = (torch.float16, torch.bfloat16), (torch.float32, torch.float64, torch.bool)
+    whole = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64)
+    kind = str(value.dtype).removeprefix("torch.")
+    if value.is_nested or value.layout != torch.strided or value.is_quantized:
+        layout = str(value.layout).removeprefix("torch.")
+        shown = "nested" if value.is_nested else "quantized" if value.is_quantized else layout
+        return Fault("no plain tensor", f"{name!r} is a {shown} tensor; expected a dense one.")
+    if value.is_meta:
+        return Fault("no plain tensor", f"{name!r} is a meta tensor: it has a shape, but no numbers.")
+    if value.dtype not in (*narrow, *usual, *whole):
+        what = f"{name!r} holds {kind} numbers; expected integers, or floats of 16, 32 or 64 bits."
+        return Fault("unknown numbers", what, f"Save {name}.float() or {name}.long().")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        what = f"{name!r} is {list(value.shape)}, expanded from fewer numbers than that."
+        return Fault("expanded tensor", what, f"Save {name}.clone().")
+    value = value.detach().resolve_neg()
+    found: Array = (value.float() if value.dtype in narrow else value).numpy()
     return found
 
 
@@ -270,30 +356,34 @@ def _node_values(values: Array | None, faults: list[Fault]) -> Array | None:
     if _whole(values) and (values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 1)):
         return values.reshape(-1).astype(np.int64)
     if values.dtype.kind == "f" and values.ndim == 2 and values.shape[1]:
-        if np.isfinite(values).all():
-            return values.astype(np.float32)
-        faults.append(Fault("not finite", "'x' holds NaN or infinite numbers."))
+        with np.errstate(over="ignore"):
+            rounded = values.astype(np.float32)
+        if np.isfinite(rounded).all():
+            return rounded
+        large = np.isfinite(values).all()
+        what = "numbers above 3.4e38, which float32 does not hold" if large else "NaN or infinite numbers"
+        faults.append(Fault("not finite", f"'x' holds {what}."))
     else:
         what = f"'x' is {_shape(values)}; expected node types, integers [nodes], or features, floats [nodes, F]."
         faults.append(Fault("bad nodes", what, "Integers that are numbers rather than one type: save x.float()."))
     return None
 
 
-def _edge_types(values: Array | None, edges: Array | None, faults: list[Fault]) -> Array | None:
+def _edge_types(values: Array | None, edges: Array | None, faults: list[Fault]) -> tuple[Array | None, str]:
+    """Types ``[e]`` if there are any, and what they were given as."""
     if values is None or edges is None:
-        return None
+        return None, "none"
     count = edges.shape[1]
     if len(values.shape) == 0 or len(values) != count:
         faults.append(Fault("bad edge types", f"'edge_attr' is {_shape(values)} for {count:,} edges."))
     elif _whole(values) and (values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 1)):
-        return values.reshape(-1).astype(np.int64)
+        return values.reshape(-1).astype(np.int64), "types"
     elif values.ndim == 2 and np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all() and values.shape[1] > 1:
-        chosen: Array = values.argmax(axis=1)
-        return chosen
+        return values.argmax(axis=1), f"one-hot of {values.shape[1]:,} types"
     else:
         what = f"'edge_attr' is {_shape(values)}; expected edge types: integers [edges], or one-hot [edges, types]."
         faults.append(Fault("bad edge types", what, "Numbers on edges are not read: sort them into types."))
-    return None
+    return None, "none"
 
 
 def _count(values: Array | None, node_values: Array | None, faults: list[Fault]) -> int | None:
@@ -308,6 +398,10 @@ def _count(values: Array | None, node_values: Array | None, faults: list[Fault])
         given = len(node_values)
     if given is None and values is None and not faults:
         faults.append(Fault("no nodes", "has neither 'x' nor 'num_nodes': how many nodes are there?"))
+    if given is not None and node_values is None and given > MOST_NODES:
+        what = f"'num_nodes' is {given:,}; at most {MOST_NODES:,} without 'x'."
+        faults.append(Fault("too many nodes", what))
+        return None
     if given is not None and given < 1:
         faults.append(Fault("graph without nodes", "has no node."))
         return None

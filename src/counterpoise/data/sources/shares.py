@@ -12,6 +12,11 @@ from counterpoise.data.sources.base import SourceConfig
 from counterpoise.data.splits import Shares, fold_split, stratified
 from counterpoise.errors import Problem
 
+LISTED = 20
+"""Problems of one kind that are told one by one."""
+MOST_EDGE_TYPES = 500
+"""A relational layer has weights for each type, so that more of them are hardly meant as types."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig(SourceConfig):
@@ -49,6 +54,15 @@ class SplitConfig(SourceConfig):
                 yield Problem("fold", f"is {self.fold}; with data.folds={self.folds} the last is {self.folds - 1}.")
             if self.test_share != SplitConfig.test_share:
                 yield Problem("test_share", "has no effect with data.folds.", "Drop it: the fold is the test split.")
+
+
+def edge_type_problems(where: str, what: str, count: int) -> Iterable[Problem]:
+    """Whether ``count`` different values of ``what`` are too many to be types of edges."""
+    if count > MOST_EDGE_TYPES:
+        message = f"{what} has {count:,} different values; at most {MOST_EDGE_TYPES} types of edges are read."
+        yield Problem(
+            where, message, "It looks like a distance or an id rather than a type: sort it into few, or omit it."
+        )
 
 
 def split_records(records: Records, config: SplitConfig) -> dict[str, Records]:

@@ -17,14 +17,12 @@ from counterpoise.data.records import Dataset, Records
 from counterpoise.data.sources.base import Source, SourceConfig
 from counterpoise.data.sources.paths import existing, near
 from counterpoise.data.sources.reading import Collector, check_classes
-from counterpoise.data.sources.shares import SplitConfig, split_notes, split_records
+from counterpoise.data.sources.shares import LISTED, SplitConfig, edge_type_problems, split_notes, split_records
 from counterpoise.data.sources.sheet import Fault, short
 from counterpoise.errors import Problem, fail
 
 log = logging.getLogger(__name__)
 Numbers = NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
-_LISTED = 20
-"""Bad lines of one file that are told one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +142,9 @@ class _Files:
         """
         self.collector.check()  # before files are compared: a line that is not read shifts all others
         self._check_lengths()
+        self.collector.check()  # in files that do not fit together every line would be wrong
         self._check_ranges()
+        self._check_edge_types()
         self.collector.check()
         graphs, bad = self._graphs()
         self.collector.seen = len(self.labels)
@@ -176,13 +176,18 @@ class _Files:
             ("A", self.edges, nodes, "nodes"),
         ):
             bad = np.flatnonzero(((values < 1) | (values > count)).any(axis=1))
-            for line in bad[:_LISTED].tolist():
+            for line in bad[:LISTED].tolist():
                 number = next(value for value in values[line].tolist() if not 1 <= value <= count)
                 message = f"names number {number}, but there are {what} 1 to {count:,}."
                 self.collector.fatal(Problem(self._where(kind, line), message))
-            if len(bad) > _LISTED:
-                more = f"has {len(bad) - _LISTED:,} more lines like these."
+            if len(bad) > LISTED:
+                more = f"has {len(bad) - LISTED:,} more lines like these."
                 self.collector.fatal(Problem(str(self._path(kind)), more))
+
+    def _check_edge_types(self) -> None:
+        if self.edge_labels.size:
+            path, count = self._path("edge_labels"), len(np.unique(self.edge_labels, axis=0))
+            self.collector.fatal(*edge_type_problems(str(path), "the file", count))
 
     def _graphs(self) -> tuple[Graphs, dict[int, list[Fault]]]:
         """All graphs, and what is wrong with some of them, by number."""
@@ -210,7 +215,7 @@ class _Files:
             sources=place[ends[by_graph, 0]],
             targets=place[ends[by_graph, 1]],
             edge_types=kinds(self.edge_labels, len(ends))[by_graph],
-            node_features=self.attributes[order].astype(np.float32) if self.attributes.size else None,
+            node_features=self.attributes[order] if self.attributes.size else None,
         )
         return graphs, bad
 
@@ -245,40 +250,61 @@ def parse_columns(
         content: the file's.
         where: its path, for messages.
         columns: numbers on each line; ``None``: as many as on the first.
-        kind: integers, or any finite numbers.
+        kind: integers, or numbers that are finite as float32.
 
     Returns:
-        the numbers ``[lines, columns]``, problems with file and line, and how many lines more have one.
+        the numbers ``[lines, columns]``, int64 or float32; problems with file and line; how many lines more
+        have one.
     """
     content = content.rstrip()
-    dtype: Any = np.int64 if kind is int else np.float64
+    dtype: Any = np.int64 if kind is int else np.float32
     if not content:
         return np.empty((0, columns or 0), dtype), [], 0
     lines = content.decode("utf-8", errors="replace").splitlines()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # an integer such as 1.5 is only warned about
-            values = np.loadtxt(lines, dtype, delimiter=",", comments=None, ndmin=2)
-        if len(values) == len(lines) and columns in (None, values.shape[1]) and np.isfinite(values).all():
-            return values, [], 0
-    except (ValueError, OverflowError, Warning):
-        pass  # the slow way finds out which lines
+    values = _numbers(lines, kind) if content.isascii() else None
+    if values is not None and len(values) == len(lines) and columns in (None, values.shape[1]):
+        return values, [], 0
     columns = columns or len(lines[0].split(","))
     checked = ((number, _flaw(line, columns, kind)) for number, line in enumerate(lines, 1))
     problems = [Problem(f"{where}:{number}", flaw) for number, flaw in checked if flaw]
-    assert problems, where
-    return np.empty((0, columns), dtype), problems[:_LISTED], max(len(problems) - _LISTED, 0)
+    if not problems:
+        problems = [Problem(where, "cannot be read as lines of numbers with commas between them.")]
+    return np.empty((0, columns), dtype), problems[:LISTED], max(len(problems) - LISTED, 0)
+
+
+def _numbers(lines: list[str], kind: type[int] | type[float]) -> NDArray[Any] | None:
+    """All lines at once, int64 or float32 ``[lines, columns]``; ``None`` if anything is wrong with one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # an integer such as 1.5 is only warned about
+            values = np.loadtxt(lines, np.int64 if kind is int else np.float64, delimiter=",", comments=None, ndmin=2)
+    except (ValueError, OverflowError, Warning):
+        return None
+    if kind is int:
+        return values
+    rounded = _as_float32(values)
+    return rounded if np.isfinite(rounded).all() else None
+
+
+def _as_float32(values: Any) -> NDArray[np.float32]:
+    """Rounded; what is too large becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, np.float64).astype(np.float32)
 
 
 def _flaw(line: str, columns: int, kind: type[int] | type[float]) -> str:
     """What is wrong with a line; empty if nothing is."""
-    wanted = "an integer" if kind is int else "a finite number"
-    if columns > 1:
-        wanted = f"{columns} {'integers' if kind is int else 'finite numbers'} with commas between them"
-    parts = line.split(",")
+    one, several = ("an integer", "integers") if kind is int else ("a finite number", "finite numbers")
+    wanted = one if columns == 1 else f"{columns} {several} with commas between them"
     try:
-        values = [kind(part) for part in parts]
+        values = [kind(part) for part in line.split(",")]
     except ValueError:
         values = []
-    good = len(values) == columns and all(abs(value) < 2**63 if kind is int else np.isfinite(value) for value in values)
-    return "" if good and "_" not in line else f"is {short(line.strip())}; expected {wanted}."
+    if len(values) != columns or "_" in line or not line.isascii():  # Python reads 1_0 and other scripts' digits
+        good = False
+    elif kind is int:
+        good = all(abs(value) < 2**63 for value in values)
+    elif good := bool(np.isfinite(values).all()):
+        good = bool(np.isfinite(_as_float32(values)).all())
+        wanted += ", at most 3.4e38 as float32" if not good else ""
+    return "" if good else f"is {short(line.strip())}; expected {wanted}."
