@@ -233,7 +233,7 @@ def test_the_fusion_preset_asks_for_its_branches() -> None:
     [
         ([], 1e-3, (1.0, 1.0)),
         (["model.transformer=a", "model.gnn=b"], 2e-4, (0.1, 0.5)),
-        (["model.transformer=a", "model.gnn=b", "model.mode=frozen"], 1e-3, (0.1, 0.5)),
+        (["model.transformer=a", "model.gnn=b", "model.mode=frozen"], 3e-4, (0.1, 0.5)),
         (["model.transformer=a", "model.gnn=b", "model.mode=staged"], 2e-4, (0.1, 0.5)),
         (["model.gnn=b"], 1e-3, (1.0, 0.5)),
         (["model.transformer=a"], 2e-4, (0.1, 1.0)),
