@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from counterpoise.config.arguments import runs_near
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.targets import Component, resolve_component
@@ -247,9 +249,10 @@ class _Opening:
         except Exception as error:  # of a config or properties that were changed, or of a user's own class
             what = f"holds a model that cannot be built any more: {type(error).__name__}: {_first_line(error)}."
             raise self._refuse(what, "Train it again.") from error
-        lacks = [name for name in ("feature_size", "state_size", "dropout", "head") if not hasattr(model, name)]
-        if lacks:
-            raise self._refuse(f"is a {type(model).__name__} without {', '.join(lacks)}.", "See docs/extending.md.")
+        broken = list(_broken_promises(model))
+        if broken:
+            what = f"is a {type(model).__name__}, which is no whole Backbone: {'; '.join(broken)}."
+            raise self._refuse(what, "See docs/extending.md.")
         try:
             checkpoint.load_model(model)
         except UserError as error:
@@ -259,6 +262,27 @@ class _Opening:
             what = f"answers with {model.head.out_features} classes, but these data have {len(self.dataset.classes)}."
             raise self._refuse(what, FINISH)
         return model.eval()
+
+
+def _broken_promises(model: Backbone) -> Iterator[str]:
+    """What a model lacks that every :class:`Backbone` has; its features are looked at when there are inputs."""
+    for name in ("feature_size", "state_size"):
+        size = getattr(model, name, None)
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            yield f"{name} must be a whole number above zero, but is {show(size)}"
+    if not isinstance(getattr(model, "dropout", None), nn.Module):
+        yield f"dropout must be an nn.Dropout, but is {_kind(model, 'dropout')}"
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear):
+        yield f"head must be an nn.Linear, but is {_kind(model, 'head')}"
+    elif head.in_features != getattr(model, "feature_size", None):
+        yield f"head must read the feature_size of {show(getattr(model, 'feature_size', None))}, " + (
+            f"but reads {head.in_features}"
+        )
+
+
+def _kind(model: Backbone, name: str) -> str:
+    return f"a {type(getattr(model, name)).__name__}" if hasattr(model, name) else "missing"
 
 
 def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
-from counterpoise.features import FrozenFeatures
+from counterpoise.features import FrozenFeatures, check_features
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
 from counterpoise.jsonio import to_plain
@@ -105,6 +105,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     @functools.cache  # the data are encoded once, and not for a run that has finished
     def job() -> Job:
         encoded = experiment["encoding"].build().encode(dataset, cache)
+        check_features(branches, encoded, getattr(experiment["model"].config, "states_read", 0))
         fabric = make_fabric(plan.device, plan.precision, tf32=hardware.tf32)
         frozen = FrozenFeatures(
             dataset=dataset,
