@@ -177,8 +177,9 @@ class _Opening:
         run = RunFolder(self.folder)
         if not run.metadata.is_file():
             runs = runs_near(self.folder)
+            sought = "" if self.folder.is_absolute() else f" It was looked for in {Path.cwd()}."
             raise self._refuse(
-                f"is no run folder: it has no {run.metadata.name}.",
+                f"is no run folder: it has no {run.metadata.name}.{sought}",
                 runs or f"Name the folder of a finished run, or {FRESH}.",
             )
         if not run.result.is_file():
