@@ -170,6 +170,10 @@ def test_a_resumed_run_must_find_the_same_branches(made: Path, tmp_path: Path, t
     assert answer.code == 2
     assert "branches.gnn.weights: was '" in answer.err
     assert "Traceback" not in answer.err
+    judged = ("protocol.f1_gap=1", "protocol.reference=mine", "hydra.run.dir=other")
+    compared = train(*command, *judged, folder=place)
+    assert compared.code == 2
+    assert "branches.gnn.weights: in the reference it was '" in compared.err
 
 
 @pytest.mark.parametrize(
