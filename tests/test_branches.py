@@ -148,6 +148,18 @@ MISFITS: dict[str, tuple[Change, str]] = {
         "text cannot be built on, since its vocabulary is not whole: ",
     ),
     "another vocabulary": (shrink_vocabulary, "not whole: tokenizer.json does not belong to encoding.json."),
+    "no length at all": (
+        lambda run: edit(run / "encoding.json", lambda content: content.update(max_length=0)),
+        "its vocabulary is not whole: max_length: must be >= 8, but is 0.",
+    ),
+    "a tokenizer without a name": (
+        lambda run: edit(run / "encoding.json", lambda content: content.update(pretrained=3)),
+        "its vocabulary is not whole: pretrained: expected a string or null, got 3.",
+    ),
+    "another length": (
+        lambda run: edit(run / "encoding.json", lambda content: content.update(max_length=9)),
+        "text was trained with encoding.max_length=512, but its encoding.json says 9. Bring encoding.json back,",
+    ),
     "a base that is gone": (
         pretrained,
         "text: model.pretrained: the encoder '/gone/codebert' cannot be loaded:",
@@ -185,6 +197,22 @@ GRAPH_MISFITS: dict[str, tuple[Change, str]] = {
         lambda run: edit(run / "graphs.json", lambda content: content["settings"].update(parser=None)),
         "it was trained on graphs that came as such, and these would be made of texts.",
     ),
+    "a size in words": (
+        lambda run: edit(run / "graphs.json", lambda content: content["settings"].update(max_nodes="x")),
+        "its vocabulary is not whole: max_nodes: expected an integer >= 1, got 'x'.",
+    ),
+    "an unknown parser": (
+        lambda run: edit(run / "graphs.json", lambda content: content["settings"].update(parser="java")),
+        "its vocabulary is not whole: parser: expected ",
+    ),
+    "no settings": (
+        lambda run: edit(run / "graphs.json", lambda content: content.update(settings=3)),
+        "its vocabulary is not whole: ",
+    ),
+    "another size": (
+        lambda run: edit(run / "graphs.json", lambda content: content["settings"].update(max_nodes=5)),
+        "graph was trained with encoding.max_nodes=1000, but its graphs.json says 5. Bring graphs.json back,",
+    ),
     "numbers at nodes": (
         lambda run: edit(run / "graphs.json", lambda content: content.update(node_features=3)),
         "it was trained on graphs that came as such, and these would be made of texts.",
@@ -220,6 +248,29 @@ def test_a_vocabulary_that_is_not_the_branchs_is_refused(place: Path, capfd: Any
     assert problem.startswith("encoding.tokens.reuse: must be 'text', as model.transformer is, but is null.")
     (problem,) = refused(place, capfd, "encoding.graphs.reuse=text")
     assert problem.startswith("encoding.graphs.reuse: must be 'graph', as model.gnn is, but is 'text'.")
+
+
+# What a branch has taken up from another run stands in its properties alone.
+def test_the_settings_of_a_branch_that_took_up_another_runs_vocabulary(place: Path, capfd: Any) -> None:
+    def reused(content: Any) -> None:
+        content["config"]["encoding"].update(reuse="elsewhere", max_length=77)
+
+    edit(place / "text" / "training_metadata.json", reused)
+    assert fuse(place, capfd).code == 0
+
+
+def test_a_setting_that_a_branch_makes_void_is_refused(place: Path, capfd: Any) -> None:
+    one, other = refused(place, capfd, "encoding.tokens.max_length=16", "encoding.graphs.max_nodes=10")
+    assert one == ("encoding.tokens.max_length: is 16, but comes from the branch, text, which has 512. Leave it out.")
+    assert other.startswith("encoding.graphs.max_nodes: is 10, but comes from the branch, graph, which has 1000.")
+    # 300 is what the text branch asked for, and its vocabulary is smaller; workers are this run's own.
+    size = json.loads((place / "text" / "encoding.json").read_text())["vocab_size"]
+    for given in ("300", str(size), "4096"):
+        if int(given) >= 300:
+            assert fuse(place, capfd, f"encoding.tokens.vocab_size={given}", "encoding.graphs.workers=1").code == 0
+    (problem,) = refused(place, capfd, "encoding.tokens.vocab_size=5000")
+    assert problem.startswith("encoding.tokens.vocab_size: is 5000, but comes from the branch")
+    assert fuse(place, capfd, "model.fresh_transformer.pretrained=codebert").code == 0, "it stands for no branch here"
 
 
 def test_a_second_stage_that_never_comes_is_refused(place: Path, capfd: Any) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +16,23 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cli.cli_command import CONF
+from cli.cli_command import CONF, call
+from counterpoise import alone
 from counterpoise import features as module
 from counterpoise.branches import open_branches
+from counterpoise.cli.exits import EXIT_PREEMPTED
 from counterpoise.config import resolvers
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.encode.base import StagedSplit
 from counterpoise.data.encode.features import FeatureSplit
 from counterpoise.features import FrozenFeatures
-from counterpoise.models.base import ModelContext
+from counterpoise.jsonio import read_sealed
+from counterpoise.models.base import Features, ModelContext
 from counterpoise.models.fusion import Fusion
 from counterpoise.run import load_data
 from counterpoise.tracking.console import make_console
-from fusion_kit import FUSION_RUN
+from fusion_kit import FUSION_RUN, WordGraph
 
 pytestmark = pytest.mark.usefixtures("chained_words")
 
@@ -137,3 +143,161 @@ def test_what_an_entry_depends_on(place: Path) -> None:
     assert key(base, 4) != key(base)
     assert key(replace(base, device=torch.device("cuda"))) != key(base)
     assert key(replace(base, data_fingerprint="other")) != key(base)
+
+
+ASKED = (*FUSION_RUN, "model.transformer=text", "model.gnn=graph", "model.mode=frozen", "hydra.run.dir=mine")
+
+
+# While features are computed nothing has begun: the run ends at once, and nothing of it is left.
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_computation_at_once(
+    number: signal.Signals, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    real, seen = module.branch_features, []
+
+    def told(*given: Any) -> Any:
+        seen.append(given)
+        if len(seen) == 4:  # two are the check, the others of the training split
+            os.kill(os.getpid(), number)
+        return real(*given)
+
+    monkeypatch.setattr(module, "branch_features", told)
+    answer = call(place, ASKED, lambda: tuple(capfd.readouterr()))
+    assert answer.code == EXIT_PREEMPTED
+    assert answer.err.strip() == f"{number.name} was received; all is saved. To continue: give the same command again."
+    assert len(seen) == 4
+    assert not (place / "mine").exists()
+    assert not list((place / ".cache").rglob("features-*/*"))
+    assert not list((place / ".cache").rglob(".*.building"))
+    monkeypatch.setattr(module, "branch_features", real)
+    assert call(place, ASKED, lambda: tuple(capfd.readouterr())).code == 0
+
+
+def test_what_features_refuse_leaves_no_run_begun(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    def full(self: Any, *given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def too_much(*given: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(FrozenFeatures, "_compute", full)
+    answer = call(place, ASKED, lambda: tuple(capfd.readouterr()))
+    assert (answer.code, len(answer.problems)) == (2, 1)
+    assert "paths.cache: the cache folder .cache/counterpoise cannot be used" in answer.err
+    assert not (place / "mine").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(module, "_numbers", too_much)
+    answer = call(place, ASKED, lambda: tuple(capfd.readouterr()))
+    assert answer.code == 1
+    assert "Out of memory in evaluation, and the batch cannot be made smaller" in answer.err
+    assert not (place / "mine").exists()
+
+
+def test_a_finished_run_needs_no_features(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    assert call(place, ASKED, lambda: tuple(capfd.readouterr())).code == 0
+    shutil.rmtree(place / ".cache")
+    answer = call(place, ASKED, lambda: tuple(capfd.readouterr()))
+    assert "This run has finished already." in answer.out
+    assert not (place / ".cache").exists()
+
+
+# What the branches come to alone is an addition to a run that is trained: it is not lost for a full disk.
+def test_a_full_cache_does_not_cost_a_trained_run_its_result(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    asked = [item.replace("hydra.run.dir=mine", "hydra.run.dir=whole") for item in ASKED]
+    assert call(place, asked, lambda: tuple(capfd.readouterr())).code == 0
+    for entry in (place / ".cache" / "counterpoise").glob("branch-*"):
+        shutil.rmtree(entry, ignore_errors=True)
+        entry.unlink(missing_ok=True)
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(alone, "write_predictions", full)
+    answer = call(place, ASKED, lambda: tuple(capfd.readouterr()))
+    assert answer.code == 0, answer
+    for name in ("transformer", "gnn"):
+        assert f"What the branch {name} comes to alone is computed without it." in answer.err
+    found, whole = (read_sealed(place / run / "result.json")["branches"] for run in ("mine", "whole"))
+    assert found == whole
+
+
+def promise(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """Change what the graph branch's model is when it has been built."""
+    init = WordGraph.__init__
+
+    def changed(self: Any, *given: Any) -> None:
+        init(self, *given)
+        change(self)
+
+    monkeypatch.setattr(WordGraph, "__init__", changed)
+
+
+def give(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    """Change what it gives as features."""
+    real = WordGraph.features
+    monkeypatch.setattr(WordGraph, "features", lambda self, *given, **named: change(real(self, *given, **named)))
+
+
+PROMISES: dict[str, tuple[Any, Any, str]] = {
+    "head": (
+        promise,
+        lambda model: setattr(model, "head", torch.nn.Sequential(model.head)),
+        "model.gnn: graph is a WordGraph, which is no whole Backbone: head must be an nn.Linear, but is a Sequential.",
+    ),
+    "no head": (promise, lambda model: delattr(model, "head"), "head must be an nn.Linear, but is missing."),
+    "feature_size": (
+        promise,
+        lambda model: setattr(model, "feature_size", 5),
+        "head must read the feature_size of 5, but reads 8.",
+    ),
+    "no size": (
+        promise,
+        lambda model: delattr(model, "state_size"),
+        "state_size must be a whole number above zero, but is null.",
+    ),
+    "state_size": (
+        promise,
+        lambda model: setattr(model, "state_size", 5),
+        "model.gnn: graph is a WordGraph whose features cannot be used: "
+        "states must be of floating point and of the shape [2, L, 5], but is float32 [2, ",
+    ),
+    "pooled": (
+        give,
+        lambda found: found._replace(pooled=found.pooled[:, :3]),
+        "pooled must be of floating point and of the shape [2, 8], but is float32 [2, 3].",
+    ),
+    "mask": (give, lambda found: found._replace(mask=found.mask.long()), "mask must be true or false and of the shape"),
+    "no features": (give, lambda found: found.pooled, "features() gives a Tensor, no Features."),
+    "no states": (
+        give,
+        lambda found: Features(found.pooled),
+        "model.layer: cross_attention reads single states, but WordGraph gives none. "
+        "Use model.layer=gated or model.layer=concat.",
+    ),
+    "an error": (give, lambda found: found.nothing, "AttributeError: 'Features' object has no attribute 'nothing'."),
+}
+
+
+@pytest.mark.parametrize("broken", PROMISES)
+def test_a_branch_that_breaks_its_promises_is_refused(
+    broken: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    how, change, told = PROMISES[broken]
+    how(monkeypatch, change)
+    asked = [*ASKED, "model.layer=cross_attention", "model.mode=discriminative"]
+    answer = call(place, asked, lambda: tuple(capfd.readouterr()))
+    assert answer.code == 2, answer
+    (problem,) = answer.problems
+    assert told in problem
+    assert problem.startswith("model.")
+    assert not (place / "mine").exists()
+
+
+def test_a_branch_without_states_is_one_for_layers_that_read_none(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    give(monkeypatch, lambda found: Features(found.pooled))
+    assert call(place, [*ASKED, "model.layer=gated", "train.epochs=1"], lambda: tuple(capfd.readouterr())).code == 0

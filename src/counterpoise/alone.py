@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,14 @@ from counterpoise.branches import Branch
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
 from counterpoise.data.records import Dataset, Records
-from counterpoise.engine.evaluation import SplitBatches, predict
+from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
 from counterpoise.engine.memory import MemoryPlan
+from counterpoise.errors import UserError
 from counterpoise.losses import Loss
 from counterpoise.metrics import classification_metrics
 from counterpoise.tracking.folder import write_predictions
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised whenever answers are computed or laid out otherwise."""
@@ -77,18 +82,34 @@ class Alone:
             "precision": self.fabric.strategy.precision.precision,
         }
 
+        predicted = functools.cache(lambda: self._predicted(branch))
+
         def build(folder: Path) -> None:
-            model = self.fabric.setup_module(copy.deepcopy(branch.model))
-            memory = MemoryPlan()
-            for name in self._splits():
-                batches = SplitBatches(branch.split(self.encoded.splits[name]), self.batch_size)
-                found = memory.evaluate(batches, lambda fitting: predict(model, fitting, self.loss, self.fabric.device))
+            for name, found in predicted().items():
                 write_predictions(folder / f"{name}.parquet", found.rows, found.labels, found.probabilities)
 
         def read(folder: Path) -> dict[str, NDArray[np.float64]]:
             return {name: _probabilities(folder / f"{name}.parquet", split) for name, split in self._splits().items()}
 
-        return self.cache.read("branch", key, build, read)
+        try:
+            return self.cache.read("branch", key, build, read)
+        except UserError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            # The run is trained: it shall have its result.
+            log.warning("%s What the branch %s comes to alone is computed without it.", error, branch.name)
+            return {name: found.probabilities for name, found in predicted().items()}
+
+    def _predicted(self, branch: Branch) -> dict[str, Predictions]:
+        model = self.fabric.setup_module(copy.deepcopy(branch.model))
+        memory = MemoryPlan()
+        answers = {}
+        for name in self._splits():
+            batches = SplitBatches(branch.split(self.encoded.splits[name]), self.batch_size)
+            answers[name] = memory.evaluate(
+                batches, lambda fitting: predict(model, fitting, self.loss, self.fabric.device)
+            )
+        return answers
 
 
 def _probabilities(path: Path, split: Records) -> NDArray[np.float64]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from counterpoise.config.arguments import runs_near
 from counterpoise.config.experiment import Experiment
@@ -35,6 +37,9 @@ VOCABULARIES = {
 """Files that a run keeps of each kind of encoding: its properties, and what they were learnt from."""
 PACKAGES = ("counterpoise", "torch", "torch-geometric", "transformers", "tokenizers", *graphs.PARSERS)
 """Whose versions a branch's answers depend on."""
+Settings = tokens.TokensConfig | graphs.GraphsConfig
+OWN_SETTINGS = ("reuse", "workers")
+"""Settings of an encoding that a run does not share with the run whose vocabulary it takes up."""
 FINISH = "Name the folder of a finished run."
 
 
@@ -96,7 +101,10 @@ def open_branches(experiment: Experiment, dataset: Dataset, data_fingerprint: st
         try:
             _check_reused(experiment, name, kind, given)
             folder = Path(given).expanduser()
-            found[name] = _Opening(name, kind, folder, experiment.plain.extensions, dataset).open(data_fingerprint)
+            settings = getattr(experiment["encoding"].config, kind)
+            derived = getattr(getattr(model.config, f"fresh_{name}", None), "pretrained", None)
+            opening = _Opening(name, kind, folder, experiment.plain.extensions, dataset, settings, derived)
+            found[name] = opening.open(data_fingerprint)
         except UserError as error:
             problems += error.problems
     if problems:
@@ -135,12 +143,20 @@ class _Opening:
     folder: Path
     extensions: Sequence[str]
     dataset: Dataset
+    given: Settings
+    """This run's settings of the encoding that the branch reads."""
+    derived: object
+    """What ``pretrained`` of that encoding follows: the base of a fresh model in the branch's place."""
 
     def open(self, data_fingerprint: str) -> Branch:
         metadata, result = self._read()
         self._check_classes(metadata.get("classes"))
         component = self._component(metadata.get("config"))
-        properties, vocabulary = self._properties()
+        properties, vocabulary, settings = self._properties()
+        theirs = metadata["config"].get("encoding")  # a mapping: the model was found in it
+        theirs = theirs if isinstance(theirs, Mapping) else {}
+        self._check_properties(settings, theirs)
+        self._check_given(settings, theirs)
         checkpoint = self._checkpoint(result)
         model = self._model(component, properties, checkpoint)
         return Branch(
@@ -161,8 +177,9 @@ class _Opening:
         run = RunFolder(self.folder)
         if not run.metadata.is_file():
             runs = runs_near(self.folder)
+            sought = "" if self.folder.is_absolute() else f" It was looked for in {Path.cwd()}."
             raise self._refuse(
-                f"is no run folder: it has no {run.metadata.name}.",
+                f"is no run folder: it has no {run.metadata.name}.{sought}",
                 runs or f"Name the folder of a finished run, or {FRESH}.",
             )
         if not run.result.is_file():
@@ -210,18 +227,43 @@ class _Opening:
         own = f"model.{self.name}"
         return [Problem(own, f"{near(self.folder)}: {one.where}: {one.message}", one.remedy) for one in problems]
 
-    def _properties(self) -> tuple[dict[str, Any], str]:
-        """The properties of the branch's encoding, and the checksum of its vocabulary."""
+    def _properties(self) -> tuple[dict[str, Any], str, Settings]:
+        """The properties of the branch's encoding, the checksum of its vocabulary, and its settings."""
         properties_file, vocabulary_file = VOCABULARIES[self.kind]
         try:
             properties = dict(read_json(self.folder / properties_file))
-            _CHECKS[self.kind](self.folder, properties)
-            return properties, file_checksum(self.folder / vocabulary_file)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            settings = _CHECKS[self.kind](self.folder, properties)
+            return properties, file_checksum(self.folder / vocabulary_file), settings
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             what = f"cannot be built on, since its vocabulary is not whole: {_first_line(error)}."
             raise self._refuse(
                 what, f"Bring {properties_file} and {vocabulary_file} back, or train it again."
             ) from error
+
+    def _check_properties(self, settings: Settings, theirs: Mapping[str, Any]) -> None:
+        """The file of properties must say what the run's own config does, unless it took another's up."""
+        if theirs.get("reuse") is not None:
+            return
+        for name, value in asdict(settings).items():
+            asked = theirs.get(name, value)
+            learnt = self.kind == "tokens" and name == "vocab_size"  # what is asked for is the largest that it may be
+            if name in OWN_SETTINGS or learnt or asked in (value, "auto"):
+                continue
+            properties_file, _ = VOCABULARIES[self.kind]
+            what = f"was trained with encoding.{name}={show(asked)}, but its {properties_file} says {show(value)}."
+            raise self._refuse(what, f"Bring {properties_file} back, or train it again.")
+
+    def _check_given(self, settings: Settings, theirs: Mapping[str, Any]) -> None:
+        """What is given beside the branch must be a default, or what the branch has: it would have no effect."""
+        problems = []
+        for one in fields(settings):
+            value = getattr(self.given, one.name, one.default)
+            own = getattr(settings, one.name)
+            if one.name not in OWN_SETTINGS and value not in (one.default, own, theirs.get(one.name), self.derived):
+                message = f"is {show(value)}, but comes from the branch, {near(self.folder)}, which has {show(own)}."
+                problems.append(Problem(f"encoding.{self.kind}.{one.name}", message, "Leave it out."))
+        if problems:
+            raise UserError(problems)
 
     def _checkpoint(self, result: Mapping[str, Any]) -> Checkpoint:
         store = CheckpointStore(RunFolder(self.folder).checkpoints, {"settings": result.get("settings")})
@@ -247,9 +289,10 @@ class _Opening:
         except Exception as error:  # of a config or properties that were changed, or of a user's own class
             what = f"holds a model that cannot be built any more: {type(error).__name__}: {_first_line(error)}."
             raise self._refuse(what, "Train it again.") from error
-        lacks = [name for name in ("feature_size", "state_size", "dropout", "head") if not hasattr(model, name)]
-        if lacks:
-            raise self._refuse(f"is a {type(model).__name__} without {', '.join(lacks)}.", "See docs/extending.md.")
+        broken = list(_broken_promises(model))
+        if broken:
+            what = f"is a {type(model).__name__}, which is no whole Backbone: {'; '.join(broken)}."
+            raise self._refuse(what, "See docs/extending.md.")
         try:
             checkpoint.load_model(model)
         except UserError as error:
@@ -261,23 +304,48 @@ class _Opening:
         return model.eval()
 
 
-def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> None:
+def _broken_promises(model: Backbone) -> Iterator[str]:
+    """What a model lacks that every :class:`Backbone` has; its features are looked at when there are inputs."""
+    for name in ("feature_size", "state_size"):
+        size = getattr(model, name, None)
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            yield f"{name} must be a whole number above zero, but is {show(size)}"
+    if not isinstance(getattr(model, "dropout", None), nn.Module):
+        yield f"dropout must be an nn.Dropout, but is {_kind(model, 'dropout')}"
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear):
+        yield f"head must be an nn.Linear, but is {_kind(model, 'head')}"
+    elif head.in_features != getattr(model, "feature_size", None):
+        yield f"head must read the feature_size of {show(getattr(model, 'feature_size', None))}, " + (
+            f"but reads {head.in_features}"
+        )
+
+
+def _kind(model: Backbone, name: str) -> str:
+    return f"a {type(getattr(model, name)).__name__}" if hasattr(model, name) else "missing"
+
+
+def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> Settings:
     tokens.check_tokenizer(folder / tokens.TOKENIZER, properties)
-    if not isinstance(properties["max_length"], int):
-        raise ValueError(f"{tokens.PROPERTIES} has no max_length")
+    return tokens.settings_of(properties)
 
 
-def _check_graphs(folder: Path, properties: Mapping[str, Any]) -> None:
+def _check_graphs(folder: Path, properties: Mapping[str, Any]) -> Settings:
     vocabulary = graphs.Vocabulary.read(folder / graphs.VOCABULARY)
     sizes = {name: len(getattr(vocabulary, name)) for name in ("node_types", "sub_tokens", "edge_types")}
     for name, size in sizes.items():
         if properties[name] != size:
             raise ValueError(f"{graphs.VOCABULARY} holds {size} {name}, {graphs.PROPERTIES} says {properties[name]}")
-    if properties["node_features"] or properties["settings"]["parser"] is None:
+    settings = graphs.settings_of(properties)
+    if properties["node_features"] or settings.parser is None:
         raise ValueError("it was trained on graphs that came as such, and these would be made of texts")
+    return settings
 
 
-_CHECKS: Mapping[str, Callable[[Path, Mapping[str, Any]], None]] = {"tokens": _check_tokens, "graphs": _check_graphs}
+_CHECKS: Mapping[str, Callable[[Path, Mapping[str, Any]], Settings]] = {
+    "tokens": _check_tokens,
+    "graphs": _check_graphs,
+}
 
 
 def _first_line(error: BaseException) -> str:

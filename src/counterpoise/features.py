@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -24,7 +25,8 @@ from counterpoise.data.encode.features import FeatureSplit, FeatureWriter, read_
 from counterpoise.data.records import Dataset
 from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.memory import MemoryPlan
-from counterpoise.models.base import Backbone
+from counterpoise.errors import Problem, UserError, near
+from counterpoise.models.base import Backbone, Features
 from counterpoise.models.fusion import Fusion, branch_features, named
 
 FORMAT = 1
@@ -114,6 +116,71 @@ class FrozenFeatures:
 
                 memory.evaluate(SplitBatches(branch.split(split), BATCH), attempt)
                 done += len(split.labels)
+
+
+@torch.no_grad()
+def check_features(branches: Mapping[str, Branch], encoded: Encoded, max_states: int) -> None:
+    """Make sure, on two samples of the data, that every branch gives what a :class:`Backbone` promises.
+
+    Args:
+        branches: as they were opened, on the CPU.
+        encoded: the data.
+        max_states: longest sequence of states that is read; 0 for none.
+
+    Raises:
+        UserError: with what is wrong with each of them.
+    """
+    problems: list[Problem] = []
+    for name, branch in branches.items():
+        split = branch.split(encoded.splits["train"])
+        inputs = split.batch(np.arange(min(2, len(split.labels)))).inputs
+        assert isinstance(inputs, Mapping)
+        try:
+            wrong = _wrong_features(branch.model, inputs, max_states)
+            if wrong is None:
+                branch_features(branch.model, inputs, max_states)
+        except UserError as error:
+            problems += error.problems
+            continue
+        except Exception as error:  # of a user's own class, on inputs that are as they should be
+            wrong = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0].rstrip('.')}"
+        if wrong is not None:
+            what = f"{near(branch.folder)} is a {type(branch.model).__name__} whose features cannot be used: {wrong}."
+            problems.append(Problem(f"model.{name}", what, "See docs/extending.md."))
+    if problems:
+        raise UserError(problems)
+
+
+def _wrong_features(model: Backbone, inputs: Mapping[str, torch.Tensor], max_states: int) -> str | None:
+    """What is not as :class:`Features` says; that there are no states at all is told where they are read."""
+    samples = len(next(iter(inputs[name] for name in ("lengths", "sizes") if name in inputs)))
+    found: Any = model.features(inputs, states=max_states > 0)
+    if not isinstance(found, Features):
+        return f"features() gives a {type(found).__name__}, no Features"
+    wanted = [samples, model.feature_size]
+    if not _is_of(found.pooled, wanted):
+        return f"pooled must be of floating point and of the shape {wanted}, but is {_shape(found.pooled)}"
+    if not max_states or found.states is None or found.mask is None:
+        return None
+    length = found.states.shape[1] if found.states.ndim == 3 else 0
+    wanted = [samples, length, model.state_size]
+    if not _is_of(found.states, wanted):
+        return f"states must be of floating point and of the shape [{samples}, L, {model.state_size}], " + (
+            f"but is {_shape(found.states)}"
+        )
+    if list(found.mask.shape) != wanted[:2] or found.mask.dtype != torch.bool:
+        return f"mask must be true or false and of the shape {wanted[:2]}, but is {_shape(found.mask)}"
+    return None
+
+
+def _is_of(value: object, shape: list[int]) -> bool:
+    return isinstance(value, torch.Tensor) and list(value.shape) == shape and value.is_floating_point()
+
+
+def _shape(value: object) -> str:
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}"
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 @torch.no_grad()

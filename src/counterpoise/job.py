@@ -92,13 +92,19 @@ class Job:
         return self.experiment.plain.seed
 
     def build(self, loss: Loss, objective: Objective) -> Trainer:
-        """Model, optimizer, schedule and trainer; writes nothing.
+        """Model, optimizer, schedule and trainer, and what the model is fed with; writes nothing but cache entries.
+
+        Features are computed here, and not in training: a signal ends that at once, and leaves no run begun.
 
         Raises:
             UserError: for whatever the model or the optimizer cannot take.
+            OutOfMemoryError: if features are to be computed, and not even one sample fits.
         """
         seed_everything(self.seed)
-        return self._trainer(self.experiment["model"].build(self.context()), loss, objective)
+        trainer = self._trainer(self.experiment["model"].build(self.context()), loss, objective)
+        if self.features is not None:
+            self.features()
+        return trainer
 
     def train(self, trainer: Trainer, cache: Cache) -> dict[str, Any]:
         """Train to the end, measure the best checkpoint, leave ``result.json``.

@@ -23,10 +23,11 @@ from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
-from counterpoise.features import FrozenFeatures
+from counterpoise.errors import UserError
+from counterpoise.features import FrozenFeatures, check_features
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job
-from counterpoise.jsonio import to_plain
+from counterpoise.jsonio import read_json, to_plain
 from counterpoise.losses import Loss, LossContext
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
@@ -85,13 +86,21 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
     run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
-    branches = open_branches(experiment, dataset, data_fingerprint)
-    experiment["encoding"].build().check(dataset)
+    try:
+        branches = open_branches(experiment, dataset, data_fingerprint)
+        experiment["encoding"].build().check(dataset)
+    except UserError as error:
+        result = None if experiment.plain.dry_run else finished_before(run_folder, config, data_fingerprint, plan)
+        if result is None:
+            raise
+        log.warning("This run has finished, but could not be made again: %s", error)
+        console.print("This run has finished already.")
+        show_result(console, result, folder)
+        return result
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
-        protocol = open_protocol(
-            protocol.config, {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint}
-        )
+        now = {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint, **_branch_facts(branches)}
+        protocol = open_protocol(protocol.config, now)
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
     facts = {"data": f"{dataset.name}: {counts}", "model": experiment["model"].target.__name__, "hardware": said}
     for name, value in describe(plan, facts):
@@ -105,6 +114,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     @functools.cache  # the data are encoded once, and not for a run that has finished
     def job() -> Job:
         encoded = experiment["encoding"].build().encode(dataset, cache)
+        check_features(branches, encoded, getattr(experiment["model"].config, "states_read", 0))
         fabric = make_fabric(plan.device, plan.precision, tf32=hardware.tf32)
         frozen = FrozenFeatures(
             dataset=dataset,
@@ -124,7 +134,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
             hardware=hardware,
             fabric=fabric,
             fingerprint=data_fingerprint,
-            settings=settings_fingerprint(config, data_fingerprint, plan, branches),
+            settings=settings_fingerprint(config, data_fingerprint, plan, _branch_facts(branches)),
             folder=run_folder,
             storage=storage,
             console=console,
@@ -151,7 +161,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         if restored is not None:
             console.print(f"Restored update {restored} from the mirror.")
             run_folder.check(config, metadata)
-        settings = settings_fingerprint(config, data_fingerprint, settled, branches)
+        settings = settings_fingerprint(config, data_fingerprint, settled, _branch_facts(branches))
         result = earlier_result(run_folder.result, settings)
         if result is not None:
             console.print("This run has finished already.")
@@ -175,11 +185,32 @@ def load_data(experiment: Experiment) -> Dataset:
 
 
 def settings_fingerprint(
-    config: Mapping[str, Any], data_fingerprint: str, plan: Plan, branches: Mapping[str, Branch]
+    config: Mapping[str, Any], data_fingerprint: str, plan: Plan, branches: Mapping[str, Any]
 ) -> str:
-    """Hash of all that decides a run's result, machine and versions aside."""
+    """Hash of all that decides a run's result, machine and versions aside; ``branches`` as in its metadata."""
     key = {"config": decisive(to_plain(config)), "data": data_fingerprint, "plan": asdict(plan)}
-    return fingerprint({**key, **_branch_facts(branches)})
+    return fingerprint({**key, **branches})
+
+
+def finished_before(
+    folder: RunFolder, config: Mapping[str, Any], data_fingerprint: str, plan: Plan
+) -> dict[str, Any] | None:
+    """The result of this very run, where its branches cannot be opened any more; ``None`` unless it is whole.
+
+    What its branches were is taken from the run's own metadata, of which the result's settings are a hash.
+    """
+    if not folder.result.exists():
+        return None
+    try:
+        folder.check(config, {"data_fingerprint": data_fingerprint})
+        metadata = read_json(folder.metadata)
+        branches = {name: metadata[name] for name in ("branches",) if name in metadata}
+    except (UserError, OSError, ValueError, TypeError):
+        return None  # what is wrong with the branches is told instead
+    if plan.lr is None:
+        found = taken_up(folder)
+        plan = plan if found is None else found.settle(plan)
+    return earlier_result(folder.result, settings_fingerprint(config, data_fingerprint, plan, branches))
 
 
 def _branch_facts(branches: Mapping[str, Branch]) -> dict[str, Any]:

@@ -170,6 +170,10 @@ def test_a_resumed_run_must_find_the_same_branches(made: Path, tmp_path: Path, t
     assert answer.code == 2
     assert "branches.gnn.weights: was '" in answer.err
     assert "Traceback" not in answer.err
+    judged = ("protocol.f1_gap=1", "protocol.reference=mine", "hydra.run.dir=other")
+    compared = train(*command, *judged, folder=place)
+    assert compared.code == 2
+    assert "branches.gnn.weights: in the reference it was '" in compared.err
 
 
 @pytest.mark.parametrize(
@@ -238,3 +242,59 @@ def test_a_fusion_is_no_branch(made: Path, train: Callable[..., Answer]) -> None
     assert (
         "model.transformer: frozen is a Fusion, which has branches itself. Name the runs of its branches." in answer.err
     )
+
+
+FINISHED = ("model.mode=frozen", "model.stage_epochs=1", "train.epochs=3", "train.log_every=2", "hydra.run.dir=frozen")
+
+
+def test_a_finished_fusion_is_shown_though_its_branches_are_gone(
+    made: Path, tmp_path: Path, train: Callable[..., Answer]
+) -> None:
+    place = tmp_path / "place"
+    shutil.copytree(made, place, ignore=shutil.ignore_patterns(".cache", "graph"))
+    files = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    for command in ((*FUSION_RUN, *BRANCHES, *FINISHED), ("resume=frozen",)):
+        answer = train(*command, folder=place)
+        assert answer.code == 0, answer
+        assert "This run has finished already." in answer.out
+        assert "gnn alone (WordGraph)" in answer.out
+        assert "This run has finished, but could not be made again: model.gnn: graph is no run folder" in answer.err
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == files
+    # What has not finished, is another run or is damaged needs its branches.
+    for changes in (("hydra.run.dir=new",), ("seed=2",), ("data.split_seed=3",), ("dry_run=true",)):
+        answer = train(*FUSION_RUN, *BRANCHES, *FINISHED, *changes, folder=place)
+        assert answer.code == 2, answer
+        assert "This run has finished" not in answer.out + answer.err
+    (place / "frozen" / "result.json").write_text("{}")
+    assert train(*FUSION_RUN, *BRANCHES, *FINISHED, folder=place).code == 2
+
+
+def test_finished_jobs_of_a_multirun_need_no_branches(made: Path, tmp_path: Path, train: Callable[..., Answer]) -> None:
+    place = tmp_path / "place"
+    shutil.copytree(made, place, ignore=shutil.ignore_patterns(".cache"))
+    command = ("-m", "seed=1,2", *FUSION_RUN, *BRANCHES, "model.mode=frozen", "hydra.sweep.dir=many")
+    assert train(*command, "optimizer.lr=auto", "lr_range_test.updates=20", folder=place).code == 0
+    results = {path: path.read_bytes() for path in (place / "many").rglob("result.json")}
+    assert len(results) == 2
+    shutil.rmtree(place / "text")
+    again = train(*command, "optimizer.lr=auto", "lr_range_test.updates=20", folder=place)
+    assert again.code == 0, again
+    assert again.out.count("This run has finished already.") == 2
+    assert {path: path.read_bytes() for path in (place / "many").rglob("result.json")} == results
+
+
+def test_a_relative_branch_is_looked_for_where_the_command_is_run(
+    made: Path, tmp_path: Path, train: Callable[..., Answer]
+) -> None:
+    place = tmp_path / "place"
+    shutil.copytree(made, place, ignore=shutil.ignore_patterns(".cache"))
+    (place / "frozen" / "result.json").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    data = ("data.path=../place/tiny.csv", "paths.cache=cache")
+    answer = train("resume=../place/frozen", *data, folder=tmp_path / "elsewhere")
+    assert answer.code == 2
+    sought = f"It was looked for in {tmp_path / 'elsewhere'}."
+    assert f"model.gnn: graph is no run folder: it has no training_metadata.json. {sought}" in answer.err
+    absolute = train(*FUSION_RUN, *BRANCHES, f"model.gnn={tmp_path / 'gone'}", folder=place)
+    assert absolute.code == 2
+    assert "It was looked for" not in absolute.err

@@ -130,6 +130,44 @@ def test_plateau_on_scores_below_zero() -> None:
     assert found[-1][0] < found[0][0]
 
 
+def test_plateau_ends_in_the_groups_own_proportions() -> None:
+    """``min_lr`` is the highest group's; with one for all, that of 0.1 would never be cut at all."""
+    found = rates(*build("plateau", Horizon(9, 0.0), PlateauConfig(patience=0, min_lr=0.3)), 9, [0.5] * 9)
+    assert found[1] == [1.0, 0.1, 2.0], "the first score is the best"
+    assert found[2] == [0.5, 0.05, 1.0]
+    assert found[-1] == pytest.approx([0.15, 0.015, 0.3])
+    alone = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+    theirs = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+    ours = Plateau(PlateauConfig(patience=0, min_lr=0.3), alone, Horizon(9, 0.0))
+    pytorch = ReduceLROnPlateau(theirs, "max", 0.5, 0, min_lr=0.3, threshold_mode="abs", eps=0.0)
+    assert rates(alone, ours, 9, [0.5] * 9) == rates(theirs, pytorch, 9, [0.5] * 9)
+
+
+# Whatever a schedule does, and wherever it stops: the ratios of optimizer.lr_factors stay.
+ENDS: list[tuple[str, Any]] = [
+    ("constant", ScheduleConfig()),
+    ("linear_warmup", LinearWarmupConfig()),
+    ("cosine_warmup", CosineWarmupConfig(final_factor=0.3)),
+    ("one_cycle", OneCycleConfig(initial_divisor=3.0, final_divisor=2.0)),
+    ("plateau", PlateauConfig(patience=0, min_lr=0.3)),
+    ("plateau", PlateauConfig(patience=0, min_lr=5.0)),
+    ("step", StepConfig(every=1)),
+]
+
+
+@pytest.mark.parametrize(("name", "config"), ENDS)
+def test_the_ratios_between_groups_stay_to_the_end(name: str, config: Any) -> None:
+    for first, second, third in rates(*build(name, Horizon(12, 0.2), config), 12, [0.5] * 12):
+        assert (second / first, third / first) == (pytest.approx(0.1), pytest.approx(2.0))
+
+
+def test_a_part_at_rest_stays_at_rest_under_a_plateau() -> None:
+    groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in (0.0, 0.0)]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    found = rates(optimizer, Plateau(PlateauConfig(patience=0, min_lr=0.3), optimizer, Horizon(9, 0.0)), 3, [0.5] * 3)
+    assert found == [[0.0, 0.0]] * 3
+
+
 def test_step_against_pytorch() -> None:
     optimizer = make_optimizer()
     expected = rates(optimizer, StepLR(optimizer, 2, 0.5), 9)

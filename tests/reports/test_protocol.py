@@ -283,6 +283,12 @@ def test_a_check_of_mixed_precision_without_it_is_refused(precision: str) -> Non
         ({}, {"config.optimizer.lr": 0.5}, "optimizer.lr: in the reference it was 0.001, but is 0.5 now."),
         ({}, {"plan.batch_size": 64}, "plan.batch_size: in the reference it was 32, but is 64 now."),
         ({}, {"data_fingerprint": "e"}, "data: the reference was trained on another."),
+        (
+            {"metadata": {"data_fingerprint": "d", "branches": {"gnn": {"weights": "a"}}}},
+            {"branches": {"gnn": {"weights": "b"}}},
+            "branches.gnn.weights: in the reference it was 'a', but is 'b' now.",
+        ),
+        ({}, {"branches": {"gnn": {"weights": "b"}}}, "branches.gnn.weights: in the reference it was null, but is 'b'"),
     ],
 )
 def test_a_reference_that_shows_nothing_is_refused(
@@ -292,6 +298,13 @@ def test_a_reference_that_shows_nothing_is_refused(
     with pytest.raises(UserError) as caught:
         open_protocol(config, now(**changes))
     assert message in str(caught.value)
+
+
+def test_a_reference_with_the_same_branches_is_one(tmp_path: Path) -> None:
+    branches = {"gnn": {"weights": "a", "model": {"class": "GNN"}}}
+    folder = reference(tmp_path, metadata={"data_fingerprint": "d", "branches": branches})
+    config = ProtocolConfig(**ASKED, reference=str(folder))
+    assert open_protocol(config, {**now(), "branches": branches}).reference is not None
 
 
 def test_a_learning_rate_that_is_still_to_be_found_is_not_compared(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from counterpoise.events import CONTINUE, EpochEvent, Rescue, UpdateEvent
 from counterpoise.tracking.files import FileRecorder
@@ -122,8 +123,33 @@ def test_a_model_of_one_component_has_nothing_to_tell_apart(tmp_path: Path) -> N
 def test_the_picture_is_one_of_all_epochs(tmp_path: Path) -> None:
     train(tmp_path / "two", 0, 8)
     assert (tmp_path / "two" / "plots" / "gradient_stats.png").read_bytes().startswith(b"\x89PNG")
-    train(tmp_path / "one", 0, 4)  # one point is no line
-    assert not (tmp_path / "one" / "plots").exists()
+    train(tmp_path / "none", 0, 3)
+    assert not (tmp_path / "none" / "plots").exists()
+
+
+# No area and no line: there is a mark for the median of each part, and one from its least to its largest norm.
+def test_the_picture_of_a_single_epoch_shows_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(Axes, "plot", noting(drawn, Axes.plot))
+    monkeypatch.setattr(Axes, "vlines", noting(drawn, Axes.vlines))
+    train(tmp_path, 0, 4)
+    assert (tmp_path / "plots" / "gradient_stats.png").read_bytes().startswith(b"\x89PNG")
+    resting, *parts = drawn
+    assert resting[0] == ([], [])
+    (span, point), (other_span, other_point) = (parts[:2], parts[2:])
+    assert span[0][1:] == ([1 / 4], [1.0])
+    assert point[0][1] == [pytest.approx((1 / 2 + 1 / 3) / 2)]
+    assert point[1]["marker"]
+    assert other_span[0][1:] == ([0.5], [2.0])
+    assert span[0][0] == point[0][0] != other_span[0][0] == other_point[0][0], "beside each other"
+
+
+def noting(drawn: list[Any], method: Any) -> Any:
+    def noted(self: Any, *given: Any, **named: Any) -> Any:
+        drawn.append((given, named))
+        return method(self, *given, **named)
+
+    return noted
 
 
 def test_what_cannot_be_drawn_on_a_logarithmic_scale_leaves_a_gap() -> None:

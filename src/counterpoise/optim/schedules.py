@@ -153,7 +153,7 @@ class PlateauConfig(ScheduleConfig):
     patience: Annotated[int, NON_NEGATIVE] = 2
     """Epochs without improvement before a cut."""
     min_lr: Annotated[float, NON_NEGATIVE] = 0.0
-    """No cut goes below this."""
+    """No cut takes the highest of the parts' learning rates below this; the others stop in proportion to it."""
 
     def problems(self) -> Iterable[Problem]:
         """Relations between the fields."""
@@ -168,12 +168,15 @@ class Plateau(Schedule):
     per: ClassVar[Literal["update", "epoch"]] = "epoch"
 
     def __init__(self, config: PlateauConfig, optimizer: Optimizer, horizon: Horizon) -> None:
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        highest = max(rates)
         self.scheduler = ReduceLROnPlateau(
             optimizer,
             mode="max" if horizon.maximise else "min",
             factor=config.factor,
             patience=config.patience,
-            min_lr=config.min_lr,
+            # One for each group: the same for all would stop a part with a small factor first, and end their ratios.
+            min_lr=[config.min_lr * rate / highest if highest else 0.0 for rate in rates],
             eps=0.0,  # or groups with a small rate of their own would stop being cut before the others
             threshold_mode="abs",  # relative to a score below zero, standing still would count as improving
         )

@@ -123,7 +123,8 @@ def open_protocol(config: ProtocolConfig, now: Mapping[str, Any]) -> Protocol:
 
     Args:
         config: what is asked.
-        now: ``config``, ``plan`` and ``data_fingerprint`` of the run, as plain values.
+        now: ``config``, ``plan``, ``data_fingerprint`` and, where it has some, ``branches`` of the run, in plain
+            values.
 
     Raises:
         UserError: if mixed precision is asked of a run without, or the reference is no such run in full precision.

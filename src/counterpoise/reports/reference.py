@@ -10,6 +10,7 @@ from typing import Any
 
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.jsonio import to_plain
 from counterpoise.reports.folders import runs_near
 from counterpoise.reports.reading import finite, number, word
 from counterpoise.reports.runs import RunRecord, read_run
@@ -47,7 +48,8 @@ def open_reference(folder: Path, now: Mapping[str, Any]) -> Reference:
 
     Args:
         folder: its run folder.
-        now: ``config``, ``plan`` and ``data_fingerprint`` of the run that is compared with it.
+        now: ``config``, ``plan``, ``data_fingerprint`` and, of a model with branches from runs, ``branches`` of the run
+            that is compared with it.
 
     Raises:
         UserError: if it is no finished run in full precision, or differs in more than how it was computed.
@@ -82,6 +84,10 @@ def _differences(record: RunRecord, now: Mapping[str, Any]) -> list[Problem]:
     ]
     if record.metadata.get("data_fingerprint") != now["data_fingerprint"]:
         found.append(Problem("data", "the reference was trained on another."))
+    found += [
+        Problem(problem.where, f"in the reference it {problem.message}")
+        for problem in differences(record.metadata.get("branches"), to_plain(now.get("branches")), "branches")
+    ]
     for name in SHARED:
         before, after = record.plan.get(name), now["plan"][name]
         if after is not None and before != after and not found:  # what follows from another config is not told again

@@ -59,9 +59,9 @@ class GradientRecorder(BaseObserver):
         self.on_start(plan)
 
     def on_finish(self, verdict: Verdict) -> None:
-        """Draw the picture, where there are epochs to compare."""
+        """Draw the picture, where an epoch has been finished."""
         content = self.stats()
-        if len(self.components) > 1 and len(content["epochs"]) > 1:
+        if len(self.components) > 1 and content["epochs"]:
             path = self.folder.gradient_picture
             self.storage.attempt(
                 path.name, path, lambda: write_atomically(path, lambda file: draw(file, content)), required=False
@@ -139,11 +139,15 @@ def draw(file: IO[bytes], stats: Mapping[str, Any]) -> None:
         if all(math.isnan(value) for value in middle):
             axes.plot([], [], color=color, label=f"{name}: no gradient")
             continue
-        axes.fill_between(at, low, high, color=color, alpha=0.14, linewidth=0)
+        if len(at) > 1:
+            axes.fill_between(at, low, high, color=color, alpha=0.14, linewidth=0)
+        else:  # of one epoch an area has no width; the parts stand beside each other, or one would hide another
+            at = [at[0] + (index - (len(names) - 1) / 2) * 0.3 / len(names)]
+            axes.vlines(at, low, high, color=color, alpha=0.35, linewidth=6)
         axes.plot(at, middle, color=color, linewidth=2, marker="o", markersize=4, label=name)
     axes.set_yscale("log")
     axes.set_xlim(stats["epochs"][0]["epoch"] + 0.8, stats["epochs"][-1]["epoch"] + 1.2)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("gradient norm before clipping", color=INK)
     axes.set_title("Gradient norm by component", loc="left", fontsize=12, fontweight="bold", color=INK, pad=22)

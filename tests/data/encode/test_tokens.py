@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
-from counterpoise.data.encode.tokens import CLS, PAD, SEP, Tokens, TokensConfig, encode_texts, load_tokenizer, train_bpe
+from counterpoise.data.encode.tokens import (
+    CLS,
+    PAD,
+    SEP,
+    Tokens,
+    TokensConfig,
+    encode_texts,
+    load_tokenizer,
+    taken_up,
+    train_bpe,
+)
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json
@@ -192,3 +203,17 @@ def test_no_padding_token(tmp_path: Path) -> None:
     name = save_tokenizer(tmp_path / "local", {"[UNK]": 0, "int": 1})
     with pytest.raises(UserError, match="no padding token"):
         encode(tmp_path / "cache", dataset(), pretrained=name)
+
+
+def test_settings_that_are_none_are_not_taken_up_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name, path in encode(tmp_path / "cache", dataset(), max_length=9).artefacts.items():
+        (run / name).write_bytes(path.read_bytes())
+    again, _ = taken_up(run)
+    assert (again.max_length, again.pretrained) == (9, None)
+    properties = json.loads((run / "encoding.json").read_text())
+    for wrong in ({"max_length": 0}, {"max_length": "9"}, {"pretrained": 3}):
+        (run / "encoding.json").write_text(json.dumps({**properties, **wrong}))
+        with pytest.raises(UserError, match=r"encoding\.reuse: .*no tokenizer that could be used again: \w+: "):
+            encode(tmp_path / "cache", dataset(), reuse=str(run))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -328,17 +328,28 @@ def _parser(dataset: Dataset, config: GraphsConfig) -> Any:
     return (dataset.language or "windows") if config.parser == "auto" else config.parser
 
 
+def settings_of(properties: Mapping[str, Any]) -> GraphsConfig:
+    """The settings that a run's properties stand for; ``parser`` is null for graphs that came as such.
+
+    Raises:
+        UserError: if they are none that there could be; a ``KeyError`` or ``TypeError`` if they are missing.
+    """
+    given = dict(properties["settings"])
+    if given["parser"] is not None:
+        return parse(GraphsConfig, given)
+    del given["parser"]  # none that could be asked for
+    return replace(parse(GraphsConfig, given), parser=cast(Any, None))
+
+
 def _taken_up(folder: Path, config: GraphsConfig) -> tuple[GraphsConfig, Path]:
     """The settings and the vocabulary file of an earlier run."""
     path = folder / VOCABULARY
     try:
-        settings = dict(read_json(folder / PROPERTIES)["settings"])
-        parser = settings.pop("parser")  # null, of graphs that came as such, is none that could be asked for
+        settings = settings_of(read_json(folder / PROPERTIES))
         Vocabulary.read(path)
-        taken = parse(GraphsConfig, {**settings, "workers": config.workers})
-        return replace(taken, parser=parser), path
+        return replace(settings, workers=config.workers), path
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         what = f"{folder} has no vocabulary of graphs that could be used again: {reason}."
         raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads graphs.") from error
 

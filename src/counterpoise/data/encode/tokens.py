@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from counterpoise.config.schema import Range
+from counterpoise.config.schema import Range, parse
 from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.encode.base import Batch, Encoded, Encoding
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
-from counterpoise.errors import fail
+from counterpoise.errors import UserError, fail
 from counterpoise.hub import only_local
 from counterpoise.jsonio import read_json, write_json
 
@@ -149,16 +149,22 @@ def taken_up(folder: Path) -> tuple[TokensConfig, Tokenizer]:
     try:
         properties = dict(read_json(folder / PROPERTIES))
         check_tokenizer(folder / TOKENIZER, properties)
-        config = TokensConfig(
-            pretrained=properties["pretrained"],
-            vocab_size=int(properties["vocab_size"]),
-            max_length=int(properties["max_length"]),
-        )
-        return config, load_tokenizer(folder / TOKENIZER)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = _first_line(error)
+        return settings_of(properties), load_tokenizer(folder / TOKENIZER)
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        reason = _first_line(error).rstrip(".")
         what = f"{folder} has no tokenizer that could be used again: {reason}."
         raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads tokens.") from error
+
+
+def settings_of(properties: Mapping[str, Any]) -> TokensConfig:
+    """The settings that a run's properties stand for.
+
+    Raises:
+        UserError: if they are none that there could be; a ``KeyError`` if one is missing.
+    """
+    given = {name: properties[name] for name in ("pretrained", "max_length")}
+    # A vocabulary may be smaller than any that can be asked for: a short text has no more words.
+    return replace(parse(TokensConfig, given), vocab_size=int(properties["vocab_size"]))
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
