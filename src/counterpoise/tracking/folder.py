@@ -32,6 +32,8 @@ from counterpoise.tracking.appending import LogFile
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+_FOLDERS = ("", ".hydra", "checkpoints", "plots")
+"""Of a run's folder, those with files that are written under a temporary name first."""
 TRIAL_BYTES = 1 << 16
 """Size of the file that tells whether a folder can be written."""
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
@@ -134,7 +136,7 @@ class RunFolder:
 
     def _tidy(self) -> None:
         """Remove temporary files that a process left when it was killed, or when the disk failed."""
-        for path in [path for folder in ("", ".hydra", "checkpoints") for path in (self.path / folder).glob(".*")]:
+        for path in [path for folder in _FOLDERS for path in (self.path / folder).glob(".*")]:
             if path.is_dir() and path.suffix == ".writing":
                 shutil.rmtree(path, ignore_errors=True)
             elif path.is_file() and _TEMPORARY.fullmatch(path.name):
