@@ -23,11 +23,14 @@ EXPLODES = ("optimizer.lr=1e30", "train.clip_norm=null")
 
 
 @pytest.fixture(scope="module")
-def runs(workplace: Path, quiet: Callable[..., Answer]) -> Path:
-    """A folder with a finished, an aborted and a failed job, and one that was killed."""
-    jobs = [*SMALL, "optimizer.lr=1e-3,1e30,abc", "train.clip_norm=null", "hydra.sweep.dir=reported"]
+def runs(workplace: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Callable[..., Answer]) -> Path:
+    """A folder with a finished, an aborted and a failed job, and one that was killed.
+
+    A new one each time: where tests move between processes, a module's fixture is made more than once in one of them.
+    """
+    folder = tmp_path_factory.mktemp("reported") / "runs"
+    jobs = [*SMALL, "optimizer.lr=1e-3,1e30,abc", "train.clip_norm=null", f"hydra.sweep.dir={folder}"]
     assert quiet(workplace, "-m", *jobs).code == EXIT_FAULT
-    folder = workplace / "reported"
     killed = shutil.copytree(folder / "optimizer.lr_0.001", folder / "killed")
     (killed / "result.json").unlink()
     history = (killed / "training_history.json").read_text()
