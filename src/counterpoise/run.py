@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch, open_branches
@@ -94,12 +95,11 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         if result is None:
             raise
         log.warning("This run has finished, but could not be made again: %s", error)
-        console.print("This run has finished already.")
-        show_result(console, result, folder)
-        return result
+        return _show_finished(console, result, folder)
+    branch_facts = _branch_facts(branches)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
-        now = {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint, **_branch_facts(branches)}
+        now = {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint, **branch_facts}
         protocol = open_protocol(protocol.config, now)
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
     facts = {"data": f"{dataset.name}: {counts}", "model": experiment["model"].target.__name__, "hardware": said}
@@ -134,7 +134,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
             hardware=hardware,
             fabric=fabric,
             fingerprint=data_fingerprint,
-            settings=settings_fingerprint(config, data_fingerprint, plan, _branch_facts(branches)),
+            settings=settings_fingerprint(config, data_fingerprint, plan, branch_facts),
             folder=run_folder,
             storage=storage,
             console=console,
@@ -147,34 +147,40 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         )
 
     with run_folder.held(), mirror:
-        settled, taken, found = plan, None, None
+        settled, measured = plan, None
         if plan.lr is None:
-            before = {"data_fingerprint": data_fingerprint, **_branch_facts(branches)}
-            run_folder.check(config, before)  # refused before anything is measured
+            # What is another run's is refused before anything is measured.
+            run_folder.check(config, {"data_fingerprint": data_fingerprint, **branch_facts})
             taken = taken_up(run_folder)
             found = taken or find(job(), loss, cache)
-            settled = found.settle(plan)
+            settled, measured = found.settle(plan), None if taken else found
             console.print(f"{'learning rate':>14}  {found.describe()}")
-        metadata = {**_metadata(settled, data_fingerprint, dataset, invocation, said), **_branch_facts(branches)}
+        metadata = {**_metadata(settled, data_fingerprint, dataset, invocation, said), **branch_facts}
         run_folder.check(config, metadata)
         restored = restore(mirror, run_folder, {"config": config, **metadata})
         if restored is not None:
             console.print(f"Restored update {restored} from the mirror.")
             run_folder.check(config, metadata)
-        settings = settings_fingerprint(config, data_fingerprint, settled, _branch_facts(branches))
+        settings = settings_fingerprint(config, data_fingerprint, settled, branch_facts)
         result = earlier_result(run_folder.result, settings)
         if result is not None:
-            console.print("This run has finished already.")
-        else:
-            ready = replace(job(), plan=settled, settings=settings)
-            trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
-            run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
-            if found is not None and found is not taken:
-                storage.attempt(REPORT, run_folder.path / REPORT, partial(found.leave, run_folder, facts["model"]))
-            with explained(console, folder, protocol, storage), run_folder.recording(storage):
-                log.info("Command: %s", " ".join(sys.argv))
-                result = ready.train(trainer, cache)
+            return _show_finished(console, result, folder)
+        ready = replace(job(), plan=settled, settings=settings)
+        trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
+        run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
+        if measured is not None:
+            storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, facts["model"]))
+        with explained(console, folder, protocol, storage), run_folder.recording(storage):
+            log.info("Command: %s", " ".join(sys.argv))
+            result = ready.train(trainer, cache)
         show_result(console, result, folder)
+    return result
+
+
+def _show_finished(console: Console, result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What an earlier command came to."""
+    console.print("This run has finished already.")
+    show_result(console, result, folder)
     return result
 
 
