@@ -20,7 +20,7 @@ from counterpoise.cli.exits import EXIT_OK, EXIT_USER
 from counterpoise.data.cache import MANIFEST, file_checksum, read_manifest, write_manifest
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_sealed, write_sealed
-from counterpoise.models.transformer import load_backbone
+from counterpoise.models.text_encoder import load_backbone
 from mutations import contents, copied, files_below
 
 OWNED = "owned"

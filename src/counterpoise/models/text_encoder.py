@@ -1,0 +1,177 @@
+"""Which encoder reads tokens: the small one from scratch, or any pretrained Hugging Face encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
+from counterpoise.errors import Problem, UserError, fail
+from counterpoise.hub import only_local
+from counterpoise.models.base import ModelContext
+from counterpoise.models.encoder import Encoder, EncoderSize
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderConfig:
+    """Which encoder, how large, and what of it is trained."""
+
+    pretrained: str | None = None
+    """A Hugging Face encoder by name or local folder; null trains the small encoder described below from scratch."""
+    hidden_size: Annotated[int, AT_LEAST_ONE] = 128
+    """Width of a token's state (from scratch only, as are the next four)."""
+    layers: Annotated[int, AT_LEAST_ONE] = 1
+    """Encoder layers."""
+    heads: Annotated[int, AT_LEAST_ONE] = 4
+    """Attention heads; they divide the width."""
+    feed_forward_size: Annotated[int, AT_LEAST_ONE] = 256
+    """Width inside a layer's feed-forward part."""
+    convolution: Annotated[int, NON_NEGATIVE] = 7
+    """Tokens that the convolution in front of the layers sees, odd; 0 leaves it out."""
+    dropout: Annotated[float, Range(ge=0, lt=1)] = 0.1
+    """Probability of zeroing an embedding or a pooled feature."""
+    freeze_embeddings: bool = False
+    """Keep the embeddings as they are."""
+    freeze_layers: Annotated[int, NON_NEGATIVE] = 0
+    """Keep the first n encoder layers as they are."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    def problems(self) -> Iterable[Problem]:
+        """Relations between the fields."""
+        if self.pretrained is not None:
+            return
+        if self.hidden_size % (2 * self.heads):
+            yield Problem("heads", f"must divide hidden_size={self.hidden_size} into even parts, but is {self.heads}.")
+        if self.convolution and self.convolution % 2 == 0:
+            yield Problem("convolution", f"must be odd, or 0 for none, but is {self.convolution}.")
+        if self.freeze_layers > self.layers:
+            yield Problem("freeze_layers", f"must be at most layers={self.layers}, but is {self.freeze_layers}.")
+
+
+def build_encoder(config: TextEncoderConfig, context: ModelContext) -> Encoder | PretrainedEncoder:
+    """The encoder that a config describes; both kinds take ``ids [B, L]`` and ``mask [B, L]`` and have a ``width``.
+
+    Raises:
+        UserError: as :class:`PretrainedEncoder`.
+    """
+    return _from_scratch(config, context) if config.pretrained is None else PretrainedEncoder(config, context)
+
+
+def _from_scratch(config: TextEncoderConfig, context: ModelContext) -> Encoder:
+    size = EncoderSize(
+        hidden_size=config.hidden_size,
+        layers=config.layers,
+        heads=config.heads,
+        feed_forward_size=config.feed_forward_size,
+        convolution=config.convolution,
+        dropout=config.dropout,
+    )
+    encoder = Encoder(size, context.encoding, gradient_checkpointing=config.gradient_checkpointing)
+    _freeze([encoder.embedding] if config.freeze_embeddings else [])
+    _freeze(encoder.layers[: config.freeze_layers])
+    return encoder
+
+
+class PretrainedEncoder(nn.Module):
+    """A Hugging Face encoder.
+
+    Raises:
+        UserError: if it cannot be found, has a decoder, reads fewer tokens than the encoding gives, or has other ids.
+    """
+
+    def __init__(self, config: TextEncoderConfig, context: ModelContext) -> None:
+        super().__init__()
+        assert config.pretrained is not None
+        self.backbone = load_backbone(config.pretrained, config.dropout)
+        _check_fit(self.backbone, context)
+        self.width = int(self.backbone.config.hidden_size)
+        if config.gradient_checkpointing:
+            self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        if config.freeze_embeddings:
+            _freeze([self.backbone.get_input_embeddings()])
+        if config.freeze_layers:
+            _freeze(_encoder_layers(self.backbone, config.freeze_layers))
+        if getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None  # never used here: its parameters would get no gradient
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        """``ids [B, L]`` and ``mask [B, L]`` to states ``[B, L, D]``."""
+        output = self.backbone(input_ids=ids, attention_mask=mask.long())
+        return output.last_hidden_state, None
+
+
+def load_backbone(name: str, dropout: float) -> Any:
+    """A pretrained encoder by name or folder, in float32; code that comes with it is never run."""
+    from transformers import AutoConfig, AutoModel  # 1 s; only who fine-tunes pays for it
+
+    try:
+        where = {"trust_remote_code": False, "local_files_only": only_local(name)}
+        folder = Path(name).expanduser()
+        name = str(folder) if folder.is_dir() else name
+        settings = AutoConfig.from_pretrained(name, **where)
+        for field in ("hidden_dropout_prob", "dropout"):
+            if hasattr(settings, field):
+                setattr(settings, field, dropout)
+        return AutoModel.from_pretrained(name, config=settings, dtype=torch.float32, **where)
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise fail(
+            "model.pretrained",
+            f"the encoder {name!r} cannot be loaded: {first}",
+            "Name a local folder with config.json and model.safetensors, or train from scratch with "
+            "model.pretrained=null.",
+        ) from error
+
+
+def _check_fit(backbone: nn.Module, context: ModelContext) -> None:
+    settings: Any = backbone.config
+    if getattr(settings, "is_encoder_decoder", False):
+        message = f"must be an encoder alone, but {settings.model_type} has a decoder behind it."
+        raise fail("model.pretrained", message, "Name an encoder such as microsoft/codebert-base.")
+    found = []
+    longest = _longest(backbone)
+    if 0 < longest < context.encoding["max_length"]:
+        length = context.encoding["max_length"]
+        found.append(Problem("encoding.max_length", f"must be at most {longest} for this encoder, but is {length}."))
+    if settings.vocab_size < context.encoding["vocab_size"]:
+        message = f"its {context.encoding['vocab_size']} tokens do not fit the encoder's {settings.vocab_size}."
+        found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))
+    padding = getattr(settings, "pad_token_id", None)
+    if padding is not None and padding != context.encoding["pad_id"]:
+        message = f"it pads with {context.encoding['pad_id']}, but the encoder expects {padding}."
+        found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))
+    if found:
+        raise UserError(found)
+
+
+def _longest(backbone: nn.Module) -> int:
+    """Tokens that the encoder has positions for; 0 where its settings do not limit them.
+
+    RoBERTa and its kin count positions from behind the padding id, which their position embedding knows: of 514 there
+    are 512 left.
+    """
+    longest = int(getattr(backbone.config, "max_position_embeddings", 0) or 0)
+    for name, module in backbone.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            return longest - int(padding) - 1
+    return longest
+
+
+def _encoder_layers(backbone: Any, count: int) -> list[nn.Module]:
+    lists = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
+    layers = max(lists, key=len, default=nn.ModuleList())
+    if count > len(layers):
+        raise fail("model.freeze_layers", f"must be at most {len(layers)} for this encoder, but is {count}.")
+    return list(layers[:count])
+
+
+def _freeze(modules: Iterable[nn.Module]) -> None:
+    for module in modules:
+        module.requires_grad_(False)
