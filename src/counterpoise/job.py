@@ -188,6 +188,7 @@ class Job:
             seed=seed,
             sample_weights=balance.sample_weights(labels, len(classes), classes),
             bucket=self.experiment.plain.train.bucket,
+            batch_tokens=self.plan.batch_tokens,
         )
 
     def _trainer(self, model: Model, loss: Loss, objective: Objective) -> Trainer:
@@ -208,6 +209,7 @@ class Job:
             seed=self.seed,
             log_every=train.log_every,
             evaluation_batch=self.plan.evaluation_batch,
+            evaluation_tokens=self.plan.batch_tokens,
             prefetch=self.hardware.workers or 0,
             observers=[
                 FileRecorder(self.folder, self.storage),
@@ -283,7 +285,7 @@ class Job:
         measured = {}
         for name in ("valid", "test"):
             if name in self.splits:
-                batches = SplitBatches(self.splits[name], self.plan.evaluation_batch)
+                batches = SplitBatches(self.splits[name], self.plan.evaluation_batch, self.plan.batch_tokens)
                 found = trainer.evaluate(batches.at(history.best_epoch))
                 path = self.folder.predictions(name)
                 write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)

@@ -23,6 +23,8 @@ from counterpoise.updates import effective_batch, updates_per_epoch
 log = logging.getLogger(__name__)
 
 FALLBACK_BATCH = 32
+EVALUATED_TOGETHER = 64
+"""Samples of a batch of evaluation where tokens bound it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Plan:
     accumulation: int
     effective_batch: int
     evaluation_batch: int
+    batch_tokens: int | None
+    """Most tokens of a micro-batch, or of a batch of evaluation; ``None`` where only samples are counted."""
     lr: float | None
     """After scaling; ``None`` while it is still to be found."""
     lr_factor: float
@@ -58,6 +62,14 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
     batch_size = automatic if train.batch_size == "auto" else int(train.batch_size)
     accumulation = (hardware.accumulation or 1) if train.accumulation == "auto" else int(train.accumulation)
     total = effective_batch(batch_size, accumulation)
+    encoding = experiment["encoding"]
+    tokens = train.batch_tokens
+    if tokens == "auto":
+        largest = encoding.target.sample_tokens(encoding.config)  # type: ignore[attr-defined]
+        tokens = None if largest is None else batch_size * largest
+    evaluation_batch = 2 * batch_size if train.evaluation_batch == "auto" else int(train.evaluation_batch)
+    if train.evaluation_batch == "auto" and tokens is not None:
+        evaluation_batch = max(evaluation_batch, EVALUATED_TOGETHER)
     scaled = scale(
         optimizer.scaling,
         lr=experiment.given_lr,
@@ -75,7 +87,8 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
         batch_size=batch_size,
         accumulation=accumulation,
         effective_batch=total,
-        evaluation_batch=2 * batch_size if train.evaluation_batch == "auto" else int(train.evaluation_batch),
+        evaluation_batch=evaluation_batch,
+        batch_tokens=tokens,
         lr=None if experiment.finds_lr else scaled.lr,
         lr_factor=scaled.factor,
         warmup_ratio=scaled.warmup_ratio,
@@ -143,7 +156,9 @@ def settle_hardware(
 
 def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The plan as rows for people."""
-    batch = f"{plan.batch_size} × {plan.accumulation}"
+    batch = f"{plan.batch_size} × {plan.accumulation} = {plan.effective_batch} per update"
+    if plan.batch_tokens is not None:
+        batch = f"{plan.effective_batch} per update, at most {plan.batch_tokens:,} tokens at once"
     scaled = f" (× {plan.lr_factor:.3g} for the batch)" if plan.lr_factor != 1 else ""
     lr = "to be found by a range test" if plan.lr is None else f"{plan.lr:.3g}{scaled}"
     return [
@@ -151,7 +166,7 @@ def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", str(facts["model"])),
         ("hardware", str(facts["hardware"])),
         ("precision", plan.precision),
-        ("batch", f"{batch} = {plan.effective_batch} per update"),
+        ("batch", batch),
         ("learning rate", f"{lr}, warm-up {plan.warmup_ratio:.1%}"),
         ("updates", f"{plan.updates_per_epoch} an epoch, {plan.total_updates} in {plan.epochs} epochs at most"),
     ]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.data.encode.base import Batch
-from counterpoise.data.loader import Group, Loader, evaluation_batches, prefetch
+from counterpoise.data.loader import Group, Loader, cut, evaluation_batches, prefetch
 
 
 class Rows:
@@ -171,3 +171,28 @@ def test_closing_ends_the_thread() -> None:
     assert len(drawn) <= 5  # no further ahead than asked
     items.close()
     assert prefetch_threads() == 0
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(1, 60), st.integers(1, 12))
+def test_micro_batches_are_as_full_as_tokens_and_samples_allow(lengths: list[int], tokens: int, size: int) -> None:
+    samples = np.arange(len(lengths))[::-1]
+    parts = cut(samples, np.array(lengths), size, tokens)
+    assert np.concatenate(parts).tolist() == samples.tolist()
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        total = sum(lengths[i] for i in part)
+        assert len(part) <= size
+        assert total <= tokens or len(part) == 1
+        if following is not None:
+            assert len(part) == size or total + lengths[following[0]] > tokens, "one more would have fitted"
+
+
+def test_micro_batches_by_tokens_leave_the_updates_as_they_are() -> None:
+    lengths = np.array([3, 9, 1, 7, 5, 8, 2, 6, 4, 10, 3, 3, 5])
+    data = Rows(lengths.tolist())
+    plain = Loader(data, batch_size=2, accumulation=3, seed=1)
+    bounded = Loader(data, batch_size=2, accumulation=3, seed=1, batch_tokens=12)
+    for one, other in zip(plain.groups(0), bounded.groups(0), strict=True):
+        assert rows(one) == rows(other)
+        assert all(lengths[batch.rows].sum() <= 12 for batch in other.batches)
+        halved = bounded.split(other, 1)
+        assert [len(batch) for batch in halved.batches] == [1] * len(rows(one))

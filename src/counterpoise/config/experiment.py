@@ -22,6 +22,9 @@ class TrainConfig:
     """Samples per micro-batch and process; auto takes the hardware profile's for this kind of model."""
     accumulation: Annotated[int | Auto, AT_LEAST_ONE] = "auto"
     """Micro-batches per update; auto takes the hardware profile's."""
+    batch_tokens: Annotated[int | Auto, AT_LEAST_ONE] | None = "auto"
+    """Most tokens in a micro-batch: with it the samples of an update are cut by tokens rather than by batch_size. auto:
+    for documents in chunks those of batch_size full documents, else none; null: none."""
     evaluation_batch: Annotated[int | Auto, AT_LEAST_ONE] = "auto"
     """Samples per batch of evaluation; auto is twice the micro-batch."""
     clip_norm: Annotated[float, POSITIVE] | None = 1.0

@@ -54,6 +54,8 @@ class Loader:
         bucket: sort by length within pools, so that batches hold samples of similar length.
         rank: this process.
         processes: number of processes.
+        batch_tokens: a group is cut into micro-batches by tokens rather than by samples: as many samples as have this
+            many together, at least one; ``None`` cuts by ``batch_size``.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Loader:
         bucket: bool = True,
         rank: int = 0,
         processes: int = 1,
+        batch_tokens: int | None = None,
     ) -> None:
         if not 0 <= rank < processes:
             raise ValueError(f"rank must be in [0, {processes}), but is {rank=}")
@@ -80,6 +83,7 @@ class Loader:
         self.bucket = bucket
         self.rank = rank
         self.processes = processes
+        self.batch_tokens = batch_tokens
         self._lengths = np.asarray(data.lengths)  # computed once; a property of most encodings
 
     @property
@@ -127,23 +131,51 @@ class Loader:
         mine = samples[self.rank :: self.processes]
         if not len(mine):
             return Group([data.batch(samples[:1])], len(samples), idle=True)
-        return Group(_micro_batches(data, mine, self.batch_size), len(samples), indices=mine, split=data)
+        size = self.batch_size if self.batch_tokens is None else len(mine)
+        return Group(self._micro_batches(data, mine, size), len(samples), indices=mine, split=data)
 
     def split(self, group: Group, size: int) -> Group:
         """The same group in micro-batches of at most ``size`` samples."""
         assert group.indices is not None
-        return replace(group, batches=_micro_batches(group.split or self.data, group.indices, size))
+        return replace(group, batches=self._micro_batches(group.split or self.data, group.indices, size))
+
+    def _micro_batches(self, data: EncodedSplit, samples: NDArray[np.int64], size: int) -> list[Batch]:
+        return [data.batch(part) for part in cut(samples, self._lengths, size, self.batch_tokens)]
 
 
-def _micro_batches(data: EncodedSplit, samples: NDArray[np.int64], size: int) -> list[Batch]:
-    return [data.batch(samples[start : start + size]) for start in range(0, len(samples), size)]
+def cut(
+    samples: NDArray[np.int64], lengths: NDArray[np.integer[Any]], size: int, tokens: int | None = None
+) -> list[NDArray[np.int64]]:
+    """Samples ``[B]``, in their order, in parts of at most ``size``, and of at most so many tokens together.
+
+    Args:
+        samples: indices into ``lengths``.
+        lengths: tokens of every sample of the split, ``[N]``.
+        size: most samples of a part.
+        tokens: most tokens of a part of two samples or more; ``None`` does not look at them.
+    """
+    if tokens is None:
+        return [samples[start : start + size] for start in range(0, len(samples), size)]
+    ends = np.cumsum(lengths[samples])
+    parts, start = [], 0
+    while start < len(samples):
+        before = int(ends[start - 1]) if start else 0
+        fitting = int(np.searchsorted(ends, before + tokens, side="right"))
+        end = min(max(fitting, start + 1), start + size)
+        parts.append(samples[start:end])
+        start = end
+    return parts
 
 
-def evaluation_batches(data: EncodedSplit, batch_size: int) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """Every sample once, longest first (what does not fit in memory fails at once), with its indices ``[B]``."""
-    order = np.argsort(-np.asarray(data.lengths), kind="stable")
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
+def evaluation_batches(
+    data: EncodedSplit, batch_size: int, batch_tokens: int | None = None
+) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Every sample once, longest first (what does not fit in memory fails at once), with its indices ``[B]``.
+
+    Cut as :func:`cut` does.
+    """
+    lengths = np.asarray(data.lengths)
+    for indices in cut(np.argsort(-lengths, kind="stable"), lengths, batch_size, batch_tokens):
         yield indices, data.batch(indices)
 
 

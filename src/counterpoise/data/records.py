@@ -19,6 +19,7 @@ OPTIONAL_COLUMNS = {
     "group": pa.large_string(),
     "criterion": pa.large_string(),
     "evidence": pa.large_list(pa.int64()),
+    "evidence_spans": pa.large_list(pa.int64()),
 }
 
 
@@ -29,7 +30,8 @@ class Records:
     Columns: ``row`` (int64, unique within a data set), ``label`` (int64, an index into ``classes``), and ``text``
     (large_string) or those of a graph (see :meth:`counterpoise.data.graphs.Graphs.to_arrow`); optionally ``group`` and
     ``criterion`` (large_string) and ``evidence`` (large_list<int64>: for source code the 1-based lines that decide the
-    label, empty where there are none).
+    label, empty where there are none) or ``evidence_spans`` (large_list<int64>: for other texts the passages that
+    decide, first character and the one behind the last of each in turn).
     """
 
     table: pa.Table
@@ -88,6 +90,11 @@ class Records:
     def has(self, column: str) -> bool:
         """Whether an optional column is there."""
         return column in self.table.column_names
+
+    def spans_of_evidence(self, index: int) -> NDArray[np.int64]:
+        """The passages that decide one record's label, ``[S, 2]`` as in ``evidence_spans``; maybe none."""
+        found = self.table["evidence_spans"][index].as_py() if self.has("evidence_spans") else None
+        return np.asarray(found or [], np.int64).reshape(-1, 2)
 
     def class_counts(self) -> NDArray[np.int64]:
         """Records per class, ``[C]``."""

@@ -45,18 +45,29 @@ class Predictions:
 
 
 class SplitBatches:
-    """Every sample of an encoded split once, in batches; can be iterated again and again."""
+    """Every sample of an encoded split once, in batches; can be iterated again and again.
 
-    def __init__(self, data: EncodedSplit, batch_size: int) -> None:
+    Args:
+        data: the split.
+        batch_size: most samples of a batch.
+        batch_tokens: most tokens of a batch of two samples or more; ``None`` does not look at them.
+    """
+
+    def __init__(self, data: EncodedSplit, batch_size: int, batch_tokens: int | None = None) -> None:
         self.data = data
         self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
 
     def __iter__(self) -> Any:
-        return evaluation_batches(self.data, self.batch_size)
+        return evaluation_batches(self.data, self.batch_size, self.batch_tokens)
 
     def at(self, epoch: int) -> SplitBatches:
         """The same samples in the form that they have in ``epoch`` (zero-based)."""
-        return SplitBatches(at_epoch(self.data, epoch), self.batch_size)
+        return SplitBatches(at_epoch(self.data, epoch), self.batch_size, self.batch_tokens)
+
+    def of_size(self, batch_size: int) -> SplitBatches:
+        """The same samples in batches of another size."""
+        return SplitBatches(self.data, batch_size, self.batch_tokens)
 
 
 def call(model: nn.Module, inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) -> ModelOutput:

@@ -66,13 +66,13 @@ class MemoryPlan:
         """
         while True:
             if isinstance(batches, SplitBatches) and self.evaluation_batch is not None:
-                batches = SplitBatches(batches.data, self.evaluation_batch)
+                batches = batches.of_size(self.evaluation_batch)
             try:
                 return attempt(batches)
             except torch.OutOfMemoryError as error:
                 message = str(error).splitlines()[0]
             free_memory()
-            size = batches.batch_size if isinstance(batches, SplitBatches) else 1
+            size = min(batches.batch_size, len(batches.data.labels)) if isinstance(batches, SplitBatches) else 1
             self.evaluation_batch = self._half(size, "evaluation", message)
 
     def _half(self, size: int, what: str, message: str) -> int:

@@ -66,6 +66,7 @@ class Trainer:
         seed: what dropout draws from, with the update's number, and a loader that uses global generators.
         log_every: updates between two readings of loss and norm.
         evaluation_batch: samples per batch when an encoded split is validated on.
+        evaluation_tokens: most tokens of such a batch; ``None`` does not look at them.
         prefetch: groups that a thread draws ahead from a :class:`Loader`; other loaders have workers of their own.
         observers: told of every logged update and every epoch.
         judges: asked after them; the strongest verdict is obeyed.
@@ -98,6 +99,7 @@ class Trainer:
         seed: int = 0,
         log_every: int = 10,
         evaluation_batch: int = 64,
+        evaluation_tokens: int | None = None,
         prefetch: int = 0,
         observers: Sequence[Observer] = (),
         judges: Sequence[Judge] = (),
@@ -121,6 +123,7 @@ class Trainer:
         self.seed = seed
         self.log_every = log_every
         self.evaluation_batch = evaluation_batch
+        self.evaluation_tokens = evaluation_tokens
         self.prefetch = prefetch
         self.observers = list(observers)
         self.judges = list(judges)
@@ -158,7 +161,9 @@ class Trainer:
         source = self._source(train)
         is_split = hasattr(valid, "lengths") and hasattr(valid, "batch")
         batches: IndexedBatches = (
-            SplitBatches(valid, self.evaluation_batch) if is_split else ForeignBatches(valid)  # type: ignore[arg-type]
+            SplitBatches(valid, self.evaluation_batch, self.evaluation_tokens)  # type: ignore[arg-type]
+            if is_split
+            else ForeignBatches(valid)  # type: ignore[arg-type]
         )
         self.state.resume()
         self.optimizer.zero_grad()

@@ -18,7 +18,19 @@ class ModelOutput(NamedTuple):
     penalty: Tensor | None = None
     """A scalar, mean over the batch, that is added to the loss."""
     attention: Tensor | None = None
-    """Weights over tokens, nodes or chunks ``[B, L]``, for explanations."""
+    """Weights over tokens, nodes or chunks, for explanations: ``[B, L]``, or ``[B, Q, L]`` for each of several queries.
+    """
+
+
+class Attribution(NamedTuple):
+    """What of a sample's parts an answer rests on: an exact account, not an estimate."""
+
+    attention: Tensor
+    """The weight that each query gives to each part, ``[B, Q, L]``; each query's sum to 1."""
+    contributions: Tensor
+    """What each part adds to each logit, ``[B, L, C]``: the logits are their sum and ``rest``."""
+    rest: Tensor
+    """What adds to the logits whatever the parts are: ``[B, C]``."""
 
 
 @dataclass(frozen=True)

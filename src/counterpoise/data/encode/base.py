@@ -71,6 +71,13 @@ class EncodedSplit(Protocol):
         """The samples at ``indices [B]``, by vectorised gathers."""
 
 
+class ChunkedSplit(EncodedSplit, Protocol):
+    """A split of texts that were cut into chunks."""
+
+    def spans(self, index: int) -> NDArray[np.int64]:
+        """Where the chunks of one sample stand in its text: first character and the one behind the last, ``[L, 2]``."""
+
+
 @dataclass(frozen=True)
 class StagedSplit:
     """A split whose form depends on the epoch: the same samples in the same order, as other inputs."""
@@ -126,6 +133,12 @@ class Encoding(ABC):
     Config: ClassVar[type]
     kind: ClassVar[str]
     """What a model asks for by its ``encoding`` attribute."""
+
+    @classmethod
+    def sample_tokens(cls, config: Any) -> int | None:
+        """Tokens of the largest sample that this config allows, where micro-batches should be bounded by tokens rather
+        than by samples; else ``None``."""
+        return None
 
     def check(self, dataset: Dataset) -> None:  # noqa: B027 (many have nothing to check)
         """Refuse what can be seen to be of no use before anything is encoded, in a dry run too.
