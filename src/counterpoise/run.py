@@ -20,7 +20,7 @@ from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
-from counterpoise.data.leakage import apply_leakage_policy
+from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
@@ -182,12 +182,6 @@ def _show_finished(console: Console, result: dict[str, Any], folder: Path) -> di
     console.print("This run has finished already.")
     show_result(console, result, folder)
     return result
-
-
-def load_data(experiment: Experiment) -> Dataset:
-    """Records of all splits, checked, with the leakage policy applied."""
-    source = experiment["data"]
-    return apply_leakage_policy(source.build().load(), source.config.leakage)
 
 
 def settings_fingerprint(
