@@ -20,6 +20,7 @@ from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
+from counterpoise.data.folds import describe_fold, refold
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
@@ -102,7 +103,11 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         now = {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint, **branch_facts}
         protocol = open_protocol(protocol.config, now)
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
-    facts = {"data": f"{dataset.name}: {counts}", "model": experiment["model"].target.__name__, "hardware": said}
+    facts = {
+        "data": f"{dataset.name}: {counts}{describe_fold(dataset)}",
+        "model": experiment["model"].target.__name__,
+        "hardware": said,
+    }
     for name, value in describe(plan, facts):
         console.print(f"{name:>14}  {value}")
     if experiment.plain.dry_run:
@@ -185,9 +190,12 @@ def _show_finished(console: Console, result: dict[str, Any], folder: Path) -> di
 
 
 def load_data(experiment: Experiment) -> Dataset:
-    """Records of all splits, checked, with the leakage policy applied."""
-    source = experiment["data"]
-    return apply_leakage_policy(source.build().load(), source.config.leakage)
+    """Records of all splits, or of all folds, checked, with the leakage policy applied."""
+    source, fold = experiment["data"], experiment.plain.fold
+    dataset: Dataset = source.build().load()
+    if fold is not None:
+        dataset = refold(dataset, experiment.sections["folds"], fold)
+    return apply_leakage_policy(dataset, source.config.leakage)
 
 
 def settings_fingerprint(
