@@ -55,7 +55,7 @@ def main() -> None:
 def train(data: Path, folder: Path, held_out: str, overrides: Sequence[str]) -> list[Path]:
     """The run folders of all folds."""
     command = [sys.executable, str(TRAIN), "-m", "experiment=mutag_gin", f"data.path={data.resolve()}"]
-    command += [f"data.held_out={held_out}", f"data.fold=range(0,{FOLDS})", "hardware=cpu", *overrides]
+    command += ["sweep=kfold", f"folds.held_out={held_out}", "hardware=cpu", *overrides]
     command += [f"paths.multirun={folder}", f"paths.cache={folder / 'cache'}"]
     started = time.perf_counter()
     done = subprocess.run(

@@ -20,6 +20,7 @@ from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
+from counterpoise.data.folds import describe_fold
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
@@ -102,7 +103,11 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         now = {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint, **branch_facts}
         protocol = open_protocol(protocol.config, now)
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
-    facts = {"data": f"{dataset.name}: {counts}", "model": experiment["model"].target.__name__, "hardware": said}
+    facts = {
+        "data": f"{dataset.name}: {counts}{describe_fold(dataset)}",
+        "model": experiment["model"].target.__name__,
+        "hardware": said,
+    }
     for name, value in describe(plan, facts):
         console.print(f"{name:>14}  {value}")
     if experiment.plain.dry_run:

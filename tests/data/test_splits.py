@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from counterpoise.data.splits import Shares, fold_split, grouped, stratified, stratified_folds
+from counterpoise.data.splits import Shares, grouped, stratified
 from counterpoise.errors import UserError
 
 SHARES = st.sampled_from([Shares(0.1, 0.1), Shares(0.1, 0.0), Shares(0.3, 0.3), Shares(0.49, 0.5), Shares(0.01, 0.9)])
@@ -103,48 +103,3 @@ def test_every_class_that_has_too_little_is_named():
     ]
     with pytest.raises(UserError, match="class 1 has 1 groups; train and valid need one each"):
         grouped(list("aabbcc"), np.array([0, 1, 0, 0, 0, 0]), Shares(0.1, 0), 0)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(2, 30), min_size=2, max_size=4), st.integers(2, 10), st.integers(0, 99))
-def test_folds_are_even_in_size_and_in_each_class(sizes, folds, seed):
-    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    if min(sizes) < folds:
-        with pytest.raises(UserError) as caught:
-            stratified_folds(labels, folds, seed)
-        few = [f"class {label} has {size} records" for label, size in enumerate(sizes) if size < folds]
-        assert [str(problem).split(": ")[1].split(";")[0] for problem in caught.value.problems] == few
-        return
-    found = stratified_folds(labels, folds, seed)
-    assert set(found.tolist()) == set(range(folds))
-    for members in (found, *(found[labels == label] for label in range(len(sizes)))):
-        counts = np.bincount(members, minlength=folds)
-        assert counts.max() - counts.min() <= 1
-    assert np.array_equal(found, stratified_folds(labels, folds, seed))
-
-
-def test_folds_differ_by_seed_and_name_what_is_missing():
-    labels = np.tile([0, 1], 30)
-    assert not np.array_equal(stratified_folds(labels, 5, 0), stratified_folds(labels, 5, 1))
-    with pytest.raises(UserError, match=r"class 'c' has 0 records; each of the 5 folds needs one"):
-        stratified_folds(labels, 5, 0, classes=("a", "b", "c"))
-    with pytest.raises(UserError, match=r"Use data\.folds=30 at most"):
-        stratified_folds(labels, 31, 0)
-
-
-@pytest.mark.parametrize("share", [0.25, None])
-def test_one_fold_is_held_out(share):
-    labels = np.tile([0, 1, 1], 40)
-    held_out = []
-    for fold in range(4):
-        split = fold_split(labels, 4, fold, share, 7)
-        everything = np.concatenate(split)
-        assert sorted(everything.tolist()) == list(range(120))
-        held_out.append(split.valid if share is None else split.test)
-        assert np.array_equal(held_out[-1], np.flatnonzero(stratified_folds(labels, 4, 7) == fold))
-        if share is None:
-            assert len(split.test) == 0
-        else:
-            assert len(split.valid) == pytest.approx(0.25 * 90, abs=1)
-            assert labels[split.valid].mean() == pytest.approx(2 / 3, abs=0.05)
-    assert sorted(np.concatenate(held_out).tolist()) == list(range(120))

@@ -63,6 +63,8 @@ class PlainSections:
     """A run folder to continue; its own overrides are taken up again."""
     lr_finder: bool = False
     """Find the learning rate by a range test, whatever optimizer.lr says; optimizer.lr=auto does the same."""
+    fold: Annotated[int, NON_NEGATIVE] | None = None
+    """Which of the folds is held out, from 0; null: the data set's own splits."""
     dry_run: bool = False
     """Check everything, show the plan, train nothing."""
     extensions: tuple[str, ...] = ()
@@ -90,7 +92,7 @@ class Experiment:
     components: Mapping[str, Component]
     """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
     sections: Mapping[str, Any]
-    """Configurations of objective, early_stopping, guard, lr_range_test, mirror and protocol, by section."""
+    """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror and protocol, by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -108,6 +110,7 @@ class Experiment:
 
 
 SECTIONS = {
+    "folds": "counterpoise.data.folds.FoldsConfig",
     "objective": "counterpoise.metrics.ObjectiveConfig",
     "early_stopping": "counterpoise.guards.early_stopping.EarlyStoppingConfig",
     "guard": "counterpoise.guards.config.GuardConfig",
@@ -133,7 +136,11 @@ def check(node: Mapping[str, Any]) -> Experiment:
     found = {group: resolve_component(group, node.get(group), extensions, problems) for group in BASES}
     sections = {name: _parse_section(name, target, node.get(name), problems) for name, target in SECTIONS.items()}
     components = {group: component for group, component in found.items() if component is not None}
-    problems += [*_relations(components, sections), *_unmeetable(plain, sections)]
+    problems += [
+        *_relations(components, sections),
+        *_of_folds(plain, components, sections),
+        *_unmeetable(plain, sections),
+    ]
     if problems:
         raise UserError(problems)
     return Experiment(plain, components, sections)
@@ -159,6 +166,24 @@ def _relations(components: Mapping[str, Component], sections: Mapping[str, Any])
         message = "must be given with optimizer.lr=auto: it is used where the range test tells nothing."
         found.append(Problem("lr_range_test.recipe", message, "Or give optimizer.lr a number, and lr_finder=true."))
     return found
+
+
+def _of_folds(plain: Any, components: Mapping[str, Component], sections: Mapping[str, Any]) -> Iterator[Problem]:
+    """What does not go together with a fold that is held out, or with none."""
+    folds = sections["folds"]
+    if not (hasattr(plain, "fold") and hasattr(folds, "count")):  # something in them is wrong, which is told
+        return
+    fold, count = plain.fold, folds.count
+    if fold is None:
+        if folds != type(folds)():
+            remedy = f"Add fold=0 for one of them, or -m sweep=kfold for all {count}."
+            yield Problem("folds", "has no effect without fold: which of them is held out.", remedy)
+        return
+    if fold >= count:
+        yield Problem("fold", f"is {fold}; with folds.count={count} the last is {count - 1}.")
+    if "data" in components and getattr(components["data"].config, "label_noise", 0) > 0:
+        message = "flips labels of the source's training split, and folds would measure on them."
+        yield Problem("data.label_noise", message, "Set it to 0, or drop fold.")
 
 
 def _unmeetable(plain: Any, sections: Mapping[str, Any]) -> Iterator[Problem]:

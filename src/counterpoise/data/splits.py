@@ -1,4 +1,4 @@
-"""Which records are learnt from and which are measured on.
+"""Which records are learnt from and which are measured on: one split, by shares.
 
 Both ways of splitting give every class to every split where it has enough records; scikit-learn's splitters do not (a
 class of five records is absent from most splits of 10 %), so shares are dealt out class by class here.
@@ -7,6 +7,7 @@ class of five records is absent from most splits of 10 %), so shares are dealt o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,77 +62,6 @@ def stratified(labels: NDArray[np.int64], shares: Shares, seed: int, *, classes:
     return Split(*(np.sort(np.concatenate(part)) for part in parts))
 
 
-def stratified_folds(
-    labels: NDArray[np.int64], folds: int, seed: int, *, classes: Sequence[str] | None = None
-) -> Indices:
-    """Deal the records of each class out to ``folds`` parts; the parts' sizes, and each class's, differ by one at most.
-
-    Args:
-        labels: class indices, ``[N]``.
-        folds: how many parts.
-        seed: fixes them.
-        classes: names for messages; a class without any record is then an error too.
-
-    Returns:
-        the fold of each record, ``[N]``.
-
-    Raises:
-        UserError: naming each class with fewer records than there are folds.
-    """
-    counts = np.bincount(labels, minlength=len(classes or ()))
-    few = [label for label, count in enumerate(counts) if count < folds and (count or classes)]
-    if few:
-        raise UserError(
-            Problem(
-                "data.folds",
-                f"class {_name(label, classes)} has {counts[label]} records; each of the {folds} folds needs one.",
-                f"Use data.folds={counts[label]} at most, add records, or merge the class with another."
-                if counts[label] > 1
-                else "Add records, or merge the class with another.",
-            )
-            for label in few
-        )
-    generator = np.random.default_rng(seed)
-    found = np.empty(len(labels), np.int64)
-    start = 0
-    for label in np.flatnonzero(counts):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        found[members] = (start + np.arange(len(members))) % folds
-        start += len(members)  # the next class goes on where this one ended, so that no fold gets all the odd ones
-    return found
-
-
-def fold_split(
-    labels: NDArray[np.int64],
-    folds: int,
-    fold: int,
-    valid_share: float | None,
-    seed: int,
-    *,
-    classes: Sequence[str] | None = None,
-) -> Split:
-    """One of :func:`stratified_folds` is held out.
-
-    Args:
-        labels: class indices, ``[N]``.
-        folds: how many there are.
-        fold: the one that is held out, from 0.
-        valid_share: the fold is the test split, and this share of the rest is for validation; ``None``: the fold is
-            the validation split, and there is no test split.
-        seed: fixes the split.
-        classes: names for messages; a class without any record is then an error too.
-
-    Raises:
-        UserError: naming each class with too few records.
-    """
-    chosen = stratified_folds(labels, folds, seed, classes=classes) == fold
-    held_out, rest = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-    if valid_share is None:
-        return Split(rest, held_out, held_out[:0])
-    inner = stratified(labels[rest], Shares(valid_share, 0), seed, classes=classes)
-    return Split(rest[inner.train], rest[inner.valid], held_out)
-
-
 def grouped(
     groups: Sequence[str],
     labels: NDArray[np.int64],
@@ -158,23 +88,39 @@ def grouped(
         UserError: naming each class that stands in too few groups to be in every split.
     """
     splits = 3 if shares.test else 2
-    members = pa.array(groups).dictionary_encode().indices.to_numpy()
-    counts = np.zeros((members.max(initial=-1) + 1, max(labels.max(initial=-1) + 1, len(classes or ()))), np.int64)
-    np.add.at(counts, (members, labels), 1)
+    members, counts = by_group(groups, labels, classes)
     _require((counts > 0).sum(axis=0), splits, "groups", classes, present_only=classes is None)
     wanted = (1 - shares.valid - shares.test, shares.valid, shares.test)[:splits]
-    chosen = _deal(counts, np.asarray(wanted), np.random.default_rng(seed))
-    have = np.stack([counts[chosen == split].sum(axis=0) for split in range(splits)])
-    short = np.flatnonzero(((have == 0) & (counts.sum(axis=0) > 0)).any(axis=0))
-    if len(short):
-        names = ", ".join(_name(int(label), classes) for label in short)
-        what = f"class {names} could not be put into every split without cutting a group."
-        raise UserError(Problem("data.split", what, "Use smaller groups, or another data.split_seed."))
+    chosen = deal(counts, np.asarray(wanted), np.random.default_rng(seed))
+    remedy = "Use smaller groups, or another data.split_seed."
+    check_dealt(counts, chosen, splits, classes, Problem("data.split", "every split", remedy))
     of_record = chosen[members]
     return Split(*(np.flatnonzero(of_record == split) for split in range(3)))
 
 
-def _deal(counts: NDArray[np.int64], shares: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
+def by_group(
+    groups: Sequence[str], labels: NDArray[np.int64], classes: Sequence[str] | None
+) -> tuple[Indices, NDArray[np.int64]]:
+    """The number of each record's group ``[N]``, and records by group and class ``[G, C]``."""
+    members = pa.array(groups).dictionary_encode().indices.to_numpy()
+    counts = np.zeros((members.max(initial=-1) + 1, max(labels.max(initial=-1) + 1, len(classes or ()))), np.int64)
+    np.add.at(counts, (members, labels), 1)
+    return members, counts
+
+
+def check_dealt(
+    counts: NDArray[np.int64], chosen: Indices, parts: int, classes: Sequence[str] | None, problem: Problem
+) -> None:
+    """Raise ``problem``, whose message is what each class should stand in, if some class does not."""
+    have = np.stack([counts[chosen == part].sum(axis=0) for part in range(parts)])
+    short = np.flatnonzero(((have == 0) & (counts.sum(axis=0) > 0)).any(axis=0))
+    if len(short):
+        names = ", ".join(name_of(int(label), classes) for label in short)
+        what = f"class {names} could not be put into {problem.message} without cutting a group."
+        raise UserError(replace(problem, message=what))
+
+
+def deal(counts: NDArray[np.int64], shares: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
     """The split of each group, ``[G]``, from records by group and class ``[G, C]`` and shares ``[S]``."""
     totals = np.maximum(counts.sum(axis=0), 1)
     need = shares[:, None] * totals  # [S, C]
@@ -208,10 +154,10 @@ def _require(
         needed = f"{', '.join(_NAMES[: splits - 1])} and {_NAMES[splits - 1]} need one each."
         remedy = "Add records, merge the class with another" + (", or set data.test_share=0." if splits == 3 else ".")
         raise UserError(
-            Problem("data.split", f"class {_name(label, classes)} has {counts[label]} {unit}; {needed}", remedy)
+            Problem("data.split", f"class {name_of(label, classes)} has {counts[label]} {unit}; {needed}", remedy)
             for label in few
         )
 
 
-def _name(label: int, classes: Sequence[str] | None) -> str:
+def name_of(label: int, classes: Sequence[str] | None) -> str:
     return repr(classes[label]) if classes else str(label)

@@ -107,7 +107,6 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     }
     save(tmp_path / "test", graph(0), graph(1))
     assert load(tmp_path).splits()["test"].rows.tolist() == [5, 6]
-    assert "data.folds" in problems(tmp_path, folds=2, fold=0)[0]
 
 
 def test_folders_that_lack_something(tmp_path: Path) -> None:

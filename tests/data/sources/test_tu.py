@@ -76,21 +76,6 @@ def test_mutag_is_what_its_readme_says() -> None:
     assert sorted(by_row(dataset)) == list(range(188))
 
 
-@pytest.mark.skipif(not MUTAG.is_dir(), reason="the data set is not here")
-def test_every_graph_of_mutag_is_held_out_once() -> None:
-    folds = [load(MUTAG, folds=10, fold=fold) for fold in range(10)]
-    rows = [set(dataset.test.rows.tolist()) for dataset in folds if dataset.test]
-    assert sorted(row for part in rows for row in part) == list(range(188))
-    assert {len(part) for part in rows} == {18, 19}
-    for dataset, held_out in zip(folds, rows, strict=True):
-        everything = [set(part.rows.tolist()) for part in dataset.splits().values()]
-        assert sum(map(len, everything)) == len(set.union(*everything)) == 188
-        assert held_out == everything[2]
-    seen = load(MUTAG, folds=10, fold=4, held_out="valid")
-    assert set(seen.valid.rows.tolist()) == rows[4]
-    assert seen.test is None
-
-
 def test_all_optional_files(tmp_path: Path) -> None:
     folder = six_triangles(
         tmp_path,
@@ -281,11 +266,7 @@ def test_an_edge_between_graphs_and_a_graph_without_nodes(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
-        ({"fold": 1}, "data.fold"),
-        ({"folds": 3}, "data.fold"),
-        ({"folds": 3, "fold": 3}, "data.fold"),
-        ({"held_out": "valid"}, "data.held_out"),
-        ({"folds": 3, "fold": 0, "test_share": 0.2}, "data.test_share"),
+        ({"folds": 3}, "data.folds"),
         ({"valid_share": 0.6, "test_share": 0.4}, "data.valid_share"),
         ({"path": None}, "data.path"),
     ],

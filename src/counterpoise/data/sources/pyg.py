@@ -19,7 +19,7 @@ from counterpoise.data.sources.paths import existing
 from counterpoise.data.sources.reading import Collector, check_classes
 from counterpoise.data.sources.shares import LISTED, SplitConfig, edge_type_problems, split_notes, split_records
 from counterpoise.data.sources.sheet import Fault
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,8 +70,6 @@ class PyGGraphs(Source):
         assert self._config.path is not None
         folder = existing(self._config.path, "data.path", folder=True)
         given = _split_folders(folder)
-        if given and self._config.folds is not None:
-            raise fail("data.folds", f"is given, but {folder} has a folder for each split.", "Leave one out.")
         collector = Collector(self._config.on_bad_record)
         reader = _Reader(collector)
         parts = {name: reader.read(inner) for name, inner in (given or {"train": folder}).items()}
