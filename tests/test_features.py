@@ -58,7 +58,7 @@ def frozen(asked: Experiment, cache: Path) -> FrozenFeatures:
     return FrozenFeatures(
         dataset=data,
         data_fingerprint=fingerprint,
-        encoded=asked["encoding"].build().encode(data, Cache(cache)),
+        encoded=asked.build_encoding().encode(data, Cache(cache)),
         branches=open_branches(asked, data, fingerprint),
         cache=Cache(cache),
         device=torch.device("cpu"),

@@ -52,7 +52,7 @@ def key(folder: Path, *overrides: str) -> dict[str, Any]:
     job = Job(
         experiment=experiment,
         dataset=dataset,
-        encoded=experiment["encoding"].build().encode(dataset, Cache(folder / "cache")),
+        encoded=experiment.build_encoding().encode(dataset, Cache(folder / "cache")),
         plan=plan,
         hardware=hardware,
         fabric=make_fabric(plan.device, plan.precision),
