@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: for every row of a data set the one run's that had held it out, and figures over them all."""
+"""Out-of-fold predictions: for every row of a data set those of the run that held it out, and figures over them."""
 
 from __future__ import annotations
 
