@@ -26,11 +26,11 @@ from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint
 from counterpoise.data.encode.base import StagedSplit
 from counterpoise.data.encode.features import FeatureSplit
+from counterpoise.data.loading import load_data
 from counterpoise.features import FrozenFeatures
 from counterpoise.jsonio import read_sealed
 from counterpoise.models.base import Features, ModelContext
 from counterpoise.models.fusion import Fusion
-from counterpoise.run import load_data
 from counterpoise.tracking.console import make_console
 from fusion_kit import FUSION_RUN, WordGraph
 
@@ -58,7 +58,7 @@ def frozen(asked: Experiment, cache: Path) -> FrozenFeatures:
     return FrozenFeatures(
         dataset=data,
         data_fingerprint=fingerprint,
-        encoded=asked["encoding"].build().encode(data, Cache(cache)),
+        encoded=asked.build_encoding().encode(data, Cache(cache)),
         branches=open_branches(asked, data, fingerprint),
         cache=Cache(cache),
         device=torch.device("cpu"),

@@ -17,6 +17,7 @@ from counterpoise.config import resolvers
 from counterpoise.config.experiment import check
 from counterpoise.config.hardware import PROCESSOR
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
+from counterpoise.data.loading import load_data
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.precision import make_fabric
 from counterpoise.guards.signals import SignalGuard
@@ -25,7 +26,7 @@ from counterpoise.jsonio import to_plain
 from counterpoise.lr_search import curve_key, weights_fingerprint
 from counterpoise.plan import make_plan, read_profiles, settle_hardware
 from counterpoise.reports.protocol import Protocol
-from counterpoise.run import build_loss, load_data
+from counterpoise.run import build_loss
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder
@@ -51,7 +52,7 @@ def key(folder: Path, *overrides: str) -> dict[str, Any]:
     job = Job(
         experiment=experiment,
         dataset=dataset,
-        encoded=experiment["encoding"].build().encode(dataset, Cache(folder / "cache")),
+        encoded=experiment.build_encoding().encode(dataset, Cache(folder / "cache")),
         plan=plan,
         hardware=hardware,
         fabric=make_fabric(plan.device, plan.precision),

@@ -14,7 +14,6 @@ from typing import Any
 
 from torch import nn
 
-from counterpoise.config.arguments import runs_near
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.targets import Component, resolve_component
 from counterpoise.config.values import show
@@ -22,11 +21,11 @@ from counterpoise.data.cache import component_key, file_checksum
 from counterpoise.data.encode import graphs, tokens
 from counterpoise.data.encode.base import Encoded, EncodedSplit
 from counterpoise.data.records import Dataset
-from counterpoise.engine.checkpoints import MODEL, Checkpoint, CheckpointStore
+from counterpoise.engine.checkpoints import MODEL, Checkpoint
 from counterpoise.errors import Problem, UserError, fail, near
-from counterpoise.jsonio import read_json, read_sealed
+from counterpoise.finished import FINISH, FinishedRun, first_line
+from counterpoise.jsonio import read_json
 from counterpoise.models.base import FRESH, Backbone, ModelContext
-from counterpoise.tracking.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,6 @@ PACKAGES = ("counterpoise", "torch", "torch-geometric", "transformers", "tokeniz
 Settings = tokens.TokensConfig | graphs.GraphsConfig
 OWN_SETTINGS = ("reuse", "workers")
 """Settings of an encoding that a run does not share with the run whose vocabulary it takes up."""
-FINISH = "Name the folder of a finished run."
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,11 @@ def open_branches(experiment: Experiment, dataset: Dataset, data_fingerprint: st
             continue
         try:
             _check_reused(experiment, name, kind, given)
-            folder = Path(given).expanduser()
+            otherwise = f"Name the folder of a finished run, or {FRESH}."
+            run = FinishedRun.open(f"model.{name}", Path(given).expanduser(), otherwise)
             settings = getattr(experiment["encoding"].config, kind)
             derived = getattr(getattr(model.config, f"fresh_{name}", None), "pretrained", None)
-            opening = _Opening(name, kind, folder, experiment.plain.extensions, dataset, settings, derived)
+            opening = _Opening(name, kind, run, experiment.plain.extensions, dataset, settings, derived)
             found[name] = opening.open(data_fingerprint)
         except UserError as error:
             problems += error.problems
@@ -140,7 +139,7 @@ class _Opening:
 
     name: str
     kind: str
-    folder: Path
+    run: FinishedRun
     extensions: Sequence[str]
     dataset: Dataset
     given: Settings
@@ -149,7 +148,7 @@ class _Opening:
     """What ``pretrained`` of that encoding follows: the base of a fresh model in the branch's place."""
 
     def open(self, data_fingerprint: str) -> Branch:
-        metadata, result = self._read()
+        metadata = self.run.metadata
         self._check_classes(metadata.get("classes"))
         component = self._component(metadata.get("config"))
         properties, vocabulary, settings = self._properties()
@@ -157,12 +156,12 @@ class _Opening:
         theirs = theirs if isinstance(theirs, Mapping) else {}
         self._check_properties(settings, theirs)
         self._check_given(settings, theirs)
-        checkpoint = self._checkpoint(result)
+        checkpoint = self.run.best()
         model = self._model(component, properties, checkpoint)
         return Branch(
             self.name,
             self.kind,
-            self.folder,
+            self.run.folder,
             component,
             model,
             weights=str(checkpoint.manifest["checksums"][MODEL]),
@@ -170,51 +169,31 @@ class _Opening:
             same_data=metadata.get("data_fingerprint") == data_fingerprint,
         )
 
-    def _refuse(self, message: str, remedy: str = "") -> UserError:
-        return fail(f"model.{self.name}", f"{near(self.folder)} {message}", remedy)
-
-    def _read(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        run = RunFolder(self.folder)
-        if not run.metadata.is_file():
-            runs = runs_near(self.folder)
-            sought = "" if self.folder.is_absolute() else f" It was looked for in {Path.cwd()}."
-            raise self._refuse(
-                f"is no run folder: it has no {run.metadata.name}.{sought}",
-                runs or f"Name the folder of a finished run, or {FRESH}.",
-            )
-        if not run.result.is_file():
-            resume = f"Finish it with resume={near(self.folder)}, or name another."
-            raise self._refuse(f"is a run that has not finished: it has no {run.result.name}.", resume)
-        try:
-            return dict(read_json(run.metadata)), read_sealed(run.result)
-        except (OSError, ValueError, TypeError) as error:
-            raise self._refuse(f"cannot be read: {_first_line(error)}.", FINISH) from error
-
     def _check_classes(self, theirs: object) -> None:
         ours = list(self.dataset.classes)
         if theirs == ours:
             return
         if not isinstance(theirs, list):
-            raise self._refuse("does not say what classes it tells apart.", FINISH)
+            raise self.run.refuse("does not say what classes it tells apart.", FINISH)
         what = f"was trained for the classes {', '.join(map(str, theirs))}, but these data have {', '.join(ours)}"
         order = ", in another order" if sorted(map(str, theirs)) == sorted(ours) else ""
-        raise self._refuse(f"{what}{order}.", "All branches must be trained for the same classes in the same order.")
+        raise self.run.refuse(f"{what}{order}.", "All branches must be trained for the same classes in the same order.")
 
     def _component(self, config: object) -> Component:
         problems: list[Problem] = []
         node = config.get("model") if isinstance(config, Mapping) else None
         component = resolve_component("model", node, self.extensions, problems)
         if component is None:
-            raise UserError(self._told(problems))
+            raise UserError(self.run.told(problems))
         reads, called = getattr(component.target, "encoding", None), component.target.__name__
         if getattr(component.target, "branches", {}):
-            raise self._refuse(f"is a {called}, which has branches itself.", "Name the runs of its branches.")
+            raise self.run.refuse(f"is a {called}, which has branches itself.", "Name the runs of its branches.")
         if reads != self.kind:
             wanted = f"a model that reads {self.kind} is wanted here."
-            raise self._refuse(f"is a {called}, which reads {reads}, but {wanted}", self._swapped(reads))
+            raise self.run.refuse(f"is a {called}, which reads {reads}, but {wanted}", self._swapped(reads))
         if not issubclass(component.target, Backbone):
             what = f"is a {called}, which is no Backbone: it gives no features to build on."
-            raise self._refuse(what, "See docs/extending.md.")
+            raise self.run.refuse(what, "See docs/extending.md.")
         return component
 
     def _swapped(self, reads: object) -> str:
@@ -222,21 +201,16 @@ class _Opening:
             str(reads), FINISH
         )
 
-    def _told(self, problems: Sequence[Problem]) -> list[Problem]:
-        """Problems of the branch's own config, as problems of this run's."""
-        own = f"model.{self.name}"
-        return [Problem(own, f"{near(self.folder)}: {one.where}: {one.message}", one.remedy) for one in problems]
-
     def _properties(self) -> tuple[dict[str, Any], str, Settings]:
         """The properties of the branch's encoding, the checksum of its vocabulary, and its settings."""
         properties_file, vocabulary_file = VOCABULARIES[self.kind]
         try:
-            properties = dict(read_json(self.folder / properties_file))
-            settings = _CHECKS[self.kind](self.folder, properties)
-            return properties, file_checksum(self.folder / vocabulary_file), settings
+            properties = dict(read_json(self.run.folder / properties_file))
+            settings = _CHECKS[self.kind](self.run.folder, properties)
+            return properties, file_checksum(self.run.folder / vocabulary_file), settings
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-            what = f"cannot be built on, since its vocabulary is not whole: {_first_line(error)}."
-            raise self._refuse(
+            what = f"cannot be built on, since its vocabulary is not whole: {first_line(error)}."
+            raise self.run.refuse(
                 what, f"Bring {properties_file} and {vocabulary_file} back, or train it again."
             ) from error
 
@@ -251,7 +225,7 @@ class _Opening:
                 continue
             properties_file, _ = VOCABULARIES[self.kind]
             what = f"was trained with encoding.{name}={show(asked)}, but its {properties_file} says {show(value)}."
-            raise self._refuse(what, f"Bring {properties_file} back, or train it again.")
+            raise self.run.refuse(what, f"Bring {properties_file} back, or train it again.")
 
     def _check_given(self, settings: Settings, theirs: Mapping[str, Any]) -> None:
         """What is given beside the branch must be a default, or what the branch has: it would have no effect."""
@@ -260,48 +234,26 @@ class _Opening:
             value = getattr(self.given, one.name, one.default)
             own = getattr(settings, one.name)
             if one.name not in OWN_SETTINGS and value not in (one.default, own, theirs.get(one.name), self.derived):
-                message = f"is {show(value)}, but comes from the branch, {near(self.folder)}, which has {show(own)}."
+                origin = near(self.run.folder)
+                message = f"is {show(value)}, but comes from the branch, {origin}, which has {show(own)}."
                 problems.append(Problem(f"encoding.{self.kind}.{one.name}", message, "Leave it out."))
         if problems:
             raise UserError(problems)
 
-    def _checkpoint(self, result: Mapping[str, Any]) -> Checkpoint:
-        store = CheckpointStore(RunFolder(self.folder).checkpoints, {"settings": result.get("settings")})
-        try:
-            best = store.best()
-        except UserError as error:
-            again = "Bring it back, or train the run again."
-            raise UserError(self._told([Problem(p.where, p.message, again) for p in error.problems])) from error
-        if best is None:
-            raise self._refuse("has no best checkpoint.", "Bring checkpoints/best back, or train the run again.")
-        if best.manifest["position"].get("epoch") != (result.get("best_epoch") or 0) + 1:
-            message = f"has a best checkpoint that is not of its best epoch, {(result.get('best_epoch') or 0) + 1}."
-            raise self._refuse(message, "Bring checkpoints/best back, or train the run again.")
-        return best
-
     def _model(self, component: Component, properties: Mapping[str, Any], checkpoint: Checkpoint) -> Backbone:
         counts = self.dataset.train.class_counts()
         context = ModelContext(tuple((counts / counts.sum()).tolist()), properties)
-        try:
-            model: Backbone = component.build(context)
-        except UserError as error:
-            raise UserError(self._told(error.problems)) from error
-        except Exception as error:  # of a config or properties that were changed, or of a user's own class
-            what = f"holds a model that cannot be built any more: {type(error).__name__}: {_first_line(error)}."
-            raise self._refuse(what, "Train it again.") from error
+        model: Any = self.run.build(component, context)
         broken = list(_broken_promises(model))
         if broken:
             what = f"is a {type(model).__name__}, which is no whole Backbone: {'; '.join(broken)}."
-            raise self._refuse(what, "See docs/extending.md.")
-        try:
-            checkpoint.load_model(model)
-        except UserError as error:
-            what = f"holds weights that do not fit its own config: {error.problems[0].message}"
-            raise self._refuse(what, "Was either changed since it was trained? Train it again.") from error
+            raise self.run.refuse(what, "See docs/extending.md.")
+        self.run.load(model, checkpoint)
         if model.head.out_features != len(self.dataset.classes):
             what = f"answers with {model.head.out_features} classes, but these data have {len(self.dataset.classes)}."
-            raise self._refuse(what, FINISH)
-        return model.eval()
+            raise self.run.refuse(what, FINISH)
+        opened: Backbone = model.eval()
+        return opened
 
 
 def _broken_promises(model: Backbone) -> Iterator[str]:
@@ -346,7 +298,3 @@ _CHECKS: Mapping[str, Callable[[Path, Mapping[str, Any]], Settings]] = {
     "tokens": _check_tokens,
     "graphs": _check_graphs,
 }
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

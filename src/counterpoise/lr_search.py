@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from counterpoise.config.experiment import Experiment
 from counterpoise.data.cache import Cache, checksum, component_key, file_checksum, fingerprint
 from counterpoise.engine.range_test import range_test
 from counterpoise.engine.rng import seed_everything
@@ -163,6 +164,7 @@ def curve_key(job: Job, loss: Loss, model: nn.Module) -> dict[str, Any]:
         "data": job.fingerprint,
         "encoding": {
             **component_key(experiment["encoding"]),
+            "encoder": _encoder_key(experiment),
             "files": {name: file_checksum(path) for name, path in job.encoded.artefacts.items()},
         },
         "optimizer": {**component_key(experiment["optimizer"]), "config": optimizer},
@@ -176,6 +178,12 @@ def curve_key(job: Job, loss: Loss, model: nn.Module) -> dict[str, Any]:
         "seed": SEED,
         "versions": {name: version(name) for name in PACKAGES},
     }
+
+
+def _encoder_key(experiment: Experiment) -> dict[str, Any] | None:
+    """What pretrained files an encoder reads stands in an artefact of the encoding."""
+    encoder = experiment.components.get("encoder")
+    return None if encoder is None else component_key(encoder)
 
 
 def weights_fingerprint(model: nn.Module) -> str:

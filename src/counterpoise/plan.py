@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import PROCESSOR, Device, HardwareConfig, closest_profile, matches_machine
@@ -97,6 +98,13 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
         updates_per_epoch=per_epoch,
         total_updates=per_epoch * train.epochs,
     )
+
+
+def describe_parameters(model: nn.Module) -> str:
+    """How many there are, and how many of them are learnt."""
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    trainable = sum(count for count, learnt in counts if learnt)
+    return f"{trainable:,} trainable of {sum(count for count, _ in counts):,}"
 
 
 def detect() -> Device:

@@ -20,8 +20,8 @@ from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
-from counterpoise.data.folds import describe_fold, refold
-from counterpoise.data.leakage import apply_leakage_policy
+from counterpoise.data.folds import describe_fold
+from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
@@ -33,7 +33,7 @@ from counterpoise.jsonio import read_json, to_plain
 from counterpoise.losses import Loss, LossContext
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
-from counterpoise.plan import Plan, describe, detect, make_plan, read_profiles, settle_hardware
+from counterpoise.plan import Plan, describe, describe_parameters, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.reports.after import explained
 from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import earlier_result, show_result
@@ -90,7 +90,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
     try:
         branches = open_branches(experiment, dataset, data_fingerprint)
-        experiment["encoding"].build().check(dataset)
+        experiment.build_encoding().check(dataset)
     except UserError as error:
         result = None if experiment.plain.dry_run else finished_before(run_folder, config, data_fingerprint, plan)
         if result is None:
@@ -118,7 +118,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
 
     @functools.cache  # the data are encoded once, and not for a run that has finished
     def job() -> Job:
-        encoded = experiment["encoding"].build().encode(dataset, cache)
+        encoded = experiment.build_encoding().encode(dataset, cache)
         check_features(branches, encoded, getattr(experiment["model"].config, "states_read", 0))
         fabric = make_fabric(plan.device, plan.precision, tf32=hardware.tf32)
         frozen = FrozenFeatures(
@@ -172,6 +172,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
             return _show_finished(console, result, folder)
         ready = replace(job(), plan=settled, settings=settings)
         trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
+        console.print(f"{'parameters':>14}  {describe_parameters(trainer.module)}")
         run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
         if measured is not None:
             storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, facts["model"]))
@@ -187,15 +188,6 @@ def _show_finished(console: Console, result: dict[str, Any], folder: Path) -> di
     console.print("This run has finished already.")
     show_result(console, result, folder)
     return result
-
-
-def load_data(experiment: Experiment) -> Dataset:
-    """Records of all splits, or of all folds, checked, with the leakage policy applied."""
-    source, fold = experiment["data"], experiment.plain.fold
-    dataset: Dataset = source.build().load()
-    if fold is not None:
-        dataset = refold(dataset, experiment.sections["folds"], fold)
-    return apply_leakage_policy(dataset, source.config.leakage)
 
 
 def settings_fingerprint(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from counterpoise.config.hardware import HardwareConfig
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Auto, Range, parse
-from counterpoise.config.targets import BASES, Component, resolve_component, resolve_target
+from counterpoise.config.targets import BASES, OPTIONAL, Component, resolve_component, resolve_target
 from counterpoise.errors import Problem, UserError, nearest
 
 
@@ -90,12 +90,21 @@ class Experiment:
 
     plain: PlainSections
     components: Mapping[str, Component]
-    """By group: data, encoding, model, loss, balance, optimizer, scheduler, tracker."""
+    """By group: data, encoding, encoder where one is chosen, model, loss, balance, optimizer, scheduler, tracker."""
     sections: Mapping[str, Any]
     """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror and protocol, by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
+
+    def build_encoding(self) -> Any:
+        """The encoding, together with the encoder that it embeds texts by, where it needs one.
+
+        Raises:
+            UserError: if the encoder is not there.
+        """
+        encoder = self.components.get("encoder")
+        return self["encoding"].build() if encoder is None else self["encoding"].build(encoder.build())
 
     @property
     def finds_lr(self) -> bool:
@@ -133,7 +142,8 @@ def check(node: Mapping[str, Any]) -> Experiment:
     problems += [Problem(str(key), "unknown key.", nearest(str(key), known)) for key in node if key not in known]
     plain = parse(PlainSections, {k: v for k, v in node.items() if k in plain_names}, "", problems)
     extensions = _extensions(node.get("extensions"))
-    found = {group: resolve_component(group, node.get(group), extensions, problems) for group in BASES}
+    chosen = [group for group in BASES if group not in OPTIONAL or node.get(group) is not None]
+    found = {group: resolve_component(group, node.get(group), extensions, problems) for group in chosen}
     sections = {name: _parse_section(name, target, node.get(name), problems) for name, target in SECTIONS.items()}
     components = {group: component for group, component in found.items() if component is not None}
     problems += [
@@ -141,6 +151,8 @@ def check(node: Mapping[str, Any]) -> Experiment:
         *_of_folds(plain, components, sections),
         *_unmeetable(plain, sections),
     ]
+    if "encoding" in components:
+        problems += _encoder_problems(components["encoding"], "encoder" in chosen)
     if problems:
         raise UserError(problems)
     return Experiment(plain, components, sections)
@@ -184,6 +196,15 @@ def _of_folds(plain: Any, components: Mapping[str, Component], sections: Mapping
     if "data" in components and getattr(components["data"].config, "label_noise", 0) > 0:
         message = "flips labels of the source's training split, and folds would measure on them."
         yield Problem("data.label_noise", message, "Set it to 0, or drop fold.")
+
+
+def _encoder_problems(encoding: Component, chosen: bool) -> Iterator[Problem]:
+    """An encoder that is missing, or that nothing would use."""
+    needed, name = encoding.target.needs_encoder, encoding.target.__name__  # type: ignore[attr-defined]
+    if needed and not chosen:
+        yield Problem("encoder", f"{name} needs one that embeds texts.", "Choose one, e.g. encoder=lsa.")
+    if chosen and not needed:
+        yield Problem("encoder", f"{name} uses none.", "Leave it out, or choose a model that reads embeddings.")
 
 
 def _unmeetable(plain: Any, sections: Mapping[str, Any]) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ PACKAGE = "counterpoise"
 BASES = {
     "data": "counterpoise.data.sources.base.Source",
     "encoding": "counterpoise.data.encode.base.Encoding",
+    "encoder": "counterpoise.data.encoders.base.TextEncoder",
     "model": "counterpoise.models.base.Model",
     "loss": "counterpoise.losses.Loss",
     "balance": "counterpoise.balance.Balance",
@@ -27,6 +28,9 @@ BASES = {
     "tracker": "counterpoise.tracking.base.Tracker",
 }
 """The groups that choose a component, and what that component must inherit from."""
+
+OPTIONAL = ("encoder",)
+"""Groups of which nothing may be chosen."""
 
 ATTRIBUTES = {"model": "encoding", "encoding": "kind"}
 """The class attribute by which model and encoding find each other."""

@@ -28,7 +28,7 @@ class Attribution(NamedTuple):
     attention: Tensor
     """The weight that each query gives to each part, ``[B, Q, L]``; each query's sum to 1."""
     contributions: Tensor
-    """What each part adds to each logit, ``[B, L, C]``: the logits are their sum and ``rest``."""
+    """What each query adds to each logit by each part, ``[B, Q, L, C]``: the logits are their sum and ``rest``."""
     rest: Tensor
     """What adds to the logits whatever the parts are: ``[B, C]``."""
 

@@ -133,6 +133,8 @@ class Encoding(ABC):
     Config: ClassVar[type]
     kind: ClassVar[str]
     """What a model asks for by its ``encoding`` attribute."""
+    needs_encoder: ClassVar[bool] = False
+    """Whether it embeds texts, and is built from ``(config, encoder)``, where others are built from ``(config)``."""
 
     @classmethod
     def sample_tokens(cls, config: Any) -> int | None:

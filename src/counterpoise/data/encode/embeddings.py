@@ -1,0 +1,298 @@
+"""Documents as chunks, each of them a vector of a frozen encoder: computed once, and read from a memory-mapped file.
+
+A text that stands in many records, as in pairs of a document and a criterion, is embedded once; so is a criterion. With
+an encoder that learns nothing an entry of the cache depends on the texts and not on how they are split: all folds and
+all seeds share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE
+from counterpoise.data.cache import Cache
+from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.encode.passages import Passages, Unit, cut_texts
+from counterpoise.data.encoders.base import TextEncoder, unit_rows
+from counterpoise.data.ragged import positions
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import Problem, fail
+from counterpoise.jsonio import read_json, write_json
+
+FORMAT = 1
+"""Raised whenever the layout of a cache entry changes."""
+CHUNKS, OFFSETS, SPANS, COUNTS, CRITERIA = "chunks.npy", "offsets.npy", "spans.npy", "counts.npy", "criteria.npy"
+PROPERTIES, ENCODER = "encoding.json", "encoder.json"
+"""Files of a cache entry; the last two, and what the encoder has learnt, are kept with the run."""
+_TOGETHER = 1024
+"""Texts that are handed to the encoder at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingsConfig:
+    """How documents are cut."""
+
+    unit: Unit = "words"
+    """What chunks are made of: so many words, or sentences that have so many words together."""
+    window: Annotated[int, AT_LEAST_ONE] = 48
+    """Longest chunk in words."""
+    overlap: Annotated[int, NON_NEGATIVE] = 16
+    """Words that a chunk shares with the one before (unit=words only)."""
+    max_chunks: Annotated[int, AT_LEAST_ONE] = 64
+    """Most chunks of a document; what is behind them is cut, and counted."""
+
+    def problems(self) -> Iterable[Problem]:
+        """Relations between the fields."""
+        if self.overlap >= self.window:
+            yield Problem("overlap", f"must be less than window={self.window}, but is {self.overlap}.")
+        if self.unit == "sentences" and self.overlap:
+            yield Problem("overlap", "has no effect with unit=sentences.", "Add encoding.overlap=0.")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The embeddings of all texts of a data set, whatever the split."""
+
+    chunks: NDArray[np.float32]
+    """Vectors of all chunks, one text after the other, ``[K, D]``; memory-mapped, of length 1 or zero."""
+    offsets: NDArray[np.int64]
+    """Chunks ``offsets[i] : offsets[i + 1]`` are those of text ``i``, ``[U + 1]``."""
+    spans: NDArray[np.int64]
+    """First character of each chunk in its text and the one behind the last, ``[K, 2]``."""
+    counts: NDArray[np.int64]
+    """Of each text: words, words in no chunk, tokens that the encoder could not read, ``[U, 3]``."""
+    criteria: NDArray[np.float32]
+    """Vectors of all criteria, ``[C, D]``; none where records have no criterion."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSplit:
+    """One split; many of its records may be of one text."""
+
+    columns: Columns
+    texts: NDArray[np.int64]
+    """Which text each record is of, ``[N]``."""
+    criteria: NDArray[np.int64] | None
+    """Which criterion each record asks about, ``[N]``; ``None`` where there are none."""
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Chunks per record, ``[N]``."""
+        return np.diff(self.columns.offsets)[self.texts]
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """``chunks [B, L, D]`` float32, zero behind ``lengths [B]``; with criteria also ``criterion [B, D]``."""
+        columns, texts = self.columns, self.texts[indices]
+        where, own = positions(columns.offsets, texts)
+        lengths = np.diff(own)
+        width = int(lengths.max(initial=0))
+        chunks = np.zeros((len(texts), width, columns.chunks.shape[1]), np.float32)
+        chunks[np.arange(width) < lengths[:, None]] = columns.chunks[where]
+        inputs = {"chunks": torch.from_numpy(chunks), "lengths": torch.from_numpy(lengths)}
+        if self.criteria is not None:
+            inputs["criterion"] = torch.from_numpy(columns.criteria[self.criteria[indices]])
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), torch.from_numpy(self.rows[indices]))
+
+    def spans(self, index: int) -> NDArray[np.int64]:
+        """Where the chunks of one record stand in its text: first character and the one behind the last, ``[L, 2]``."""
+        text = self.texts[index]
+        return self.columns.spans[self.columns.offsets[text] : self.columns.offsets[text + 1]]
+
+
+class Embeddings(Encoding):
+    """Chunks of every text, and every criterion, as vectors of length 1."""
+
+    Config: ClassVar[type] = EmbeddingsConfig
+    kind: ClassVar[str] = "embeddings"
+    needs_encoder: ClassVar[bool] = True
+
+    def __init__(self, config: EmbeddingsConfig, encoder: TextEncoder) -> None:
+        self.config = config
+        self.encoder = encoder
+
+    def check(self, dataset: Dataset) -> None:
+        """Raises ``UserError`` for records that are no texts."""
+        if not dataset.train.has("text"):
+            what = f"{dataset.name} holds graphs, no texts that could be embedded."
+            raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
+
+    def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
+        """Cut and embed all texts, or open what has been embedded before.
+
+        Raises:
+            UserError: if the encoder cannot be loaded, or cannot learn from these texts.
+        """
+        splits = dataset.splits().values()
+        texts = sorted({text for records in splits for text in records.texts})
+        criteria = sorted({criterion for records in splits for criterion in _criteria(records)})
+        key: dict[str, Any] = {
+            "format": FORMAT,
+            "texts": _checksum(texts),
+            "criteria": _checksum(criteria),
+            "chunks": asdict(self.config),
+            "encoder": self.encoder.key(),
+            "fitted_on": _checksum(sorted(set(dataset.train.texts))) if self.encoder.fitted else None,
+        }
+        work = _Work(self.config, self.encoder, key["encoder"], texts, criteria)
+        columns, properties = cache.read("embeddings", key, partial(work.build, dataset.train), work.read)
+        return self._encoded(dataset, work, columns, properties)
+
+    def _encoded(self, dataset: Dataset, work: _Work, columns: Columns, properties: Mapping[str, Any]) -> Encoded:
+        places = {text: place for place, text in enumerate(work.texts)}
+        asked = {criterion: place for place, criterion in enumerate(work.criteria)}
+        splits, notes = {}, {}
+        for name, records in dataset.splits().items():
+            own = np.array([places[text] for text in records.texts], np.int64)
+            about = np.array([asked[each] for each in _criteria(records)], np.int64) if asked else None
+            splits[name] = EmbeddingSplit(columns, own, about, records.labels, records.rows)
+            notes[name] = _notes(columns, own)
+        artefacts = {name: work.folder / name for name in [PROPERTIES, ENCODER, *properties["files"]]}
+        return Encoded(splits, properties, artefacts, {"embeddings": notes})
+
+
+class _Work:
+    """The making and the opening of one cache entry."""
+
+    folder: Path
+
+    def __init__(
+        self,
+        config: EmbeddingsConfig,
+        encoder: TextEncoder,
+        encoder_key: Mapping[str, Any],
+        texts: Sequence[str],
+        criteria: Sequence[str],
+    ) -> None:
+        self.config = config
+        self.encoder = encoder
+        self.encoder_key = encoder_key
+        self.texts = texts
+        self.criteria = criteria
+
+    def build(self, train: Records, folder: Path) -> None:
+        """Fit the encoder where it learns something, then embed everything."""
+        config = self.config
+        cut = partial(cut_texts, unit=config.unit, window=config.window, overlap=config.overlap)
+        files: list[str] = []
+        if self.encoder.fitted:
+            learnt_from = sorted(set(train.texts))
+            passages = cut(learnt_from, maximum=config.max_chunks)
+            self.encoder.fit(_passages_of(learnt_from, passages))
+            files = self.encoder.save(folder)
+            self.encoder.load(folder)  # as everybody will who embeds new input
+        passages = cut(self.texts, maximum=config.max_chunks)
+        unread = self._embed(_passages_of(self.texts, passages), folder / CHUNKS)
+        self._embed(self.criteria, folder / CRITERIA)
+        lost = np.add.reduceat(unread, passages.offsets[:-1]) if len(unread) else unread
+        np.save(folder / OFFSETS, passages.offsets, allow_pickle=False)
+        np.save(folder / SPANS, passages.spans, allow_pickle=False)
+        np.save(folder / COUNTS, np.stack([passages.words, passages.cut, lost], axis=1), allow_pickle=False)
+        write_json(folder / ENCODER, self.encoder_key)
+        properties = {
+            "size": self.encoder.size,
+            "criteria": bool(self.criteria),
+            "encoder": type(self.encoder).__name__,
+            "chunks": asdict(config),
+            "files": files,
+        }
+        write_json(folder / PROPERTIES, properties)
+
+    def _embed(self, texts: Sequence[str], path: Path) -> NDArray[np.int64]:
+        """Write the vectors of ``N`` texts, and return how many tokens of each were not read, ``[N]``."""
+        shape = (len(texts), self.encoder.size)
+        if not texts:
+            np.save(path, np.zeros(shape, np.float32), allow_pickle=False)
+            return np.zeros(0, np.int64)
+        column = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        unread = np.zeros(len(texts), np.int64)
+        for part in _progress(range(0, len(texts), _TOGETHER), f"{type(self.encoder).__name__} embeds chunks"):
+            own = texts[part : part + _TOGETHER]
+            column[part : part + len(own)] = unit_rows(self.encoder.encode(own))
+            unread[part : part + len(own)] = self.encoder.unread(own)
+        column.flush()
+        return unread
+
+    def read(self, folder: Path) -> tuple[Columns, dict[str, Any]]:
+        """Raises ``ValueError`` or the like for whatever is not as :meth:`build` leaves it."""
+        self.folder = folder
+        properties = dict(read_json(folder / PROPERTIES))
+        opened = {
+            name: np.load(folder / name, mmap_mode="r" if name == CHUNKS else None, allow_pickle=False)
+            for name in (CHUNKS, OFFSETS, SPANS, COUNTS, CRITERIA)
+        }
+        columns = Columns(opened[CHUNKS], opened[OFFSETS], opened[SPANS], opened[COUNTS], opened[CRITERIA])
+        _check(columns, len(self.texts), len(self.criteria), int(properties["size"]))
+        if self.encoder.fitted:
+            self.encoder.load(folder)
+        return columns, properties
+
+
+def _check(columns: Columns, texts: int, criteria: int, size: int) -> None:
+    offsets, total = columns.offsets, len(columns.chunks)
+    if offsets.shape != (texts + 1,) or offsets[0] != 0 or offsets[-1] != total or np.any(np.diff(offsets) < 1):
+        raise ValueError(f"{OFFSETS} does not give every text its chunks")
+    shapes: dict[str, tuple[NDArray[Any], tuple[int, int], type]] = {
+        CHUNKS: (columns.chunks, (total, size), np.float32),
+        SPANS: (columns.spans, (total, 2), np.int64),
+        COUNTS: (columns.counts, (texts, 3), np.int64),
+        CRITERIA: (columns.criteria, (criteria, size), np.float32),
+    }
+    for name, (column, shape, kind) in shapes.items():
+        if column.shape != shape or column.dtype != kind:
+            raise ValueError(f"{name} is {column.dtype} {list(column.shape)}, not {np.dtype(kind)} {list(shape)}")
+
+
+def _criteria(records: Records) -> list[str]:
+    return records.table["criterion"].to_pylist() if records.has("criterion") else []
+
+
+def _checksum(texts: Sequence[str]) -> str:
+    """Hash of texts in their order; where one ends and the next begins counts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        content = text.encode()
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _passages_of(texts: Sequence[str], passages: Passages) -> list[str]:
+    owners = np.repeat(np.arange(len(texts)), np.diff(passages.offsets)).tolist()
+    return [texts[owner][start:end] for owner, (start, end) in zip(owners, passages.spans.tolist(), strict=True)]
+
+
+def _notes(columns: Columns, texts: NDArray[np.int64]) -> dict[str, Any]:
+    """Counts over the records of a split."""
+    chunks, (words, cut, unread) = np.diff(columns.offsets)[texts], columns.counts[texts].T
+    return {
+        "samples": len(texts),
+        "texts": len(np.unique(texts)),
+        "median_chunks": float(np.median(chunks)) if len(chunks) else 0.0,
+        "most_chunks": int(chunks.max(initial=0)),
+        "truncated_samples": int((cut > 0).sum()),
+        "truncated_words_share": float(cut.sum() / words.sum()) if words.sum() else 0.0,
+        "samples_with_unread_tokens": int((unread > 0).sum()),
+        "unread_tokens": int(unread.sum()),
+    }
+
+
+def _progress(starts: Sequence[int], what: str) -> Iterator[int]:
+    """A bar on a terminal, from the second part on."""
+    shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    hidden = not console.is_terminal or len(starts) < 2
+    with Progress(*shown, console=console, transient=True, disable=hidden) as progress:
+        yield from progress.track(starts, description=what)

