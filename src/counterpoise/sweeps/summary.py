@@ -1,201 +1,68 @@
-"""After a multirun: every job, then mean ± standard deviation over those that differ in the seed alone."""
+"""After a multirun: every job, then mean ± standard deviation over its repetitions, and folds put together."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import write_json
+from counterpoise.sweeps.jobs import JobSummary, collect, in_order, read_job
+from counterpoise.sweeps.means import aggregate
+from counterpoise.sweeps.out_of_fold import FILE, OutOfFold, pool
+from counterpoise.sweeps.tables import job_table, mean_tables
 from counterpoise.tracking.console import make_console
-
-METRICS = ("accuracy", "f1", "precision", "recall", "macro_f1", "roc_auc", "pr_auc")
-SEED = "seed="
-
-
-@dataclass(frozen=True)
-class JobSummary:
-    """One job of a multirun, as its folder tells it."""
-
-    folder: Path
-    status: str
-    """``finished``, ``collapsed``, ``failed``, ``aborted`` or ``unfinished``."""
-    overrides: tuple[str, ...] = ()
-    score: float | None = None
-    """The objective on the validation split."""
-    maximise: bool = True
-    """Whether a larger score is a better one."""
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """On the test split where there is one, else on validation."""
-    message: str = ""
-    protocol: bool | None = None
-    """Whether it met its own criteria; ``None`` if it has none."""
-
-    @property
-    def without_seed(self) -> tuple[str, ...]:
-        """What this job shares with those that differ in the seed alone."""
-        return tuple(item for item in self.overrides if not item.lstrip("+").startswith(SEED))
-
-
-def read_job(folder: Path) -> JobSummary:
-    """Read a job's folder, whatever state it is in."""
-    failure = _read(folder / "failure.json")  # of the latest attempt: it outweighs the result of an earlier one
-    metadata = _read(folder / "training_metadata.json")
-    overrides = tuple(metadata.get("overrides") or failure.get("overrides") or ())
-    if failure:
-        message = str(failure.get("message") or (failure.get("verdict") or {}).get("reason", ""))
-        status = str(failure.get("status", "failed"))
-        return JobSummary(folder, status, overrides, message=message.strip(), protocol=_passed(failure))
-    result = _read(folder / "result.json")
-    if result:
-        figures = result.get("test") or result.get("valid") or {}
-        numbers = {name: figures[name] for name in METRICS if isinstance(figures.get(name), int | float)}
-        objective = result.get("objective") or {}
-        maximise = objective.get("maximise") is not False
-        status = str(result.get("status", "finished"))
-        message = "" if status == "finished" else str((result.get("ended_by") or {}).get("reason", ""))
-        score, passed = objective.get("score"), _passed(result)
-        return JobSummary(folder, status, overrides, score, maximise, numbers, message, passed)
-    return JobSummary(folder, "unfinished", overrides)
-
-
-def _passed(content: Mapping[str, Any]) -> bool | None:
-    protocol = content.get("protocol")
-    return protocol.get("passed") is True if isinstance(protocol, Mapping) else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def collect(sweep: Path) -> list[Path]:
-    """The folders of all jobs below a multirun's folder, whichever command they belong to."""
-    marks = ("training_metadata.json", "failure.json")
-    return _in_order({path.parent for mark in marks for path in sweep.glob(f"*/{mark}")})
-
-
-def _in_order(folders: Iterable[Path]) -> list[Path]:
-    return sorted(folders, key=lambda folder: _natural(folder.name))
-
-
-def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort key by which ``seed_7`` stands before ``seed_42``, and ``lr_5e-05`` before ``lr_0.001``."""
-    return [_number_or_text(part) for part in re.split("[_,=]", name)]
-
-
-def _number_or_text(part: str) -> tuple[int, float, str]:
-    try:
-        number = float(part)
-    except ValueError:
-        return 1, 0.0, part
-    return (0, number, "") if math.isfinite(number) else (1, 0.0, part)
-
-
-def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
-    """Mean and sample standard deviation (n − 1) of every figure, by what differs between jobs beside the seed."""
-    groups: dict[tuple[str, ...], list[JobSummary]] = defaultdict(list)
-    for job in jobs:
-        if job.status == "finished":
-            groups[job.without_seed].append(job)
-    everywhere = {item for shared in groups for item in shared if all(item in other for other in groups)}
-    answer = {}
-    for shared, members in groups.items():
-        figures: dict[str, Any] = {"jobs": len(members)}
-        for name in METRICS:
-            values = [job.figures[name] for job in members if name in job.figures]
-            if values:
-                spread = stdev(values) if len(values) > 1 else None
-                figures[name] = {"mean": fmean(values), "std": spread, "n": len(values)}
-        answer[" ".join(item for item in shared if item not in everywhere) or "all jobs"] = figures
-    return answer
 
 
 def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
-    """Show the jobs of one command, write ``summary.json``, and return them.
+    """Show the jobs of one command, write ``summary.json`` and what is out of fold, and return the jobs.
 
     Args:
         sweep: the multirun's folder, which may hold jobs of earlier commands too: they are counted, no more.
         folders: those of this command's jobs.
     """
-    jobs = [read_job(folder) for folder in _in_order(folders)]
+    jobs = [read_job(folder) for folder in in_order(folders)]
     if not jobs:
         return []
     own = {folder.resolve() for folder in folders}
     earlier = [folder for folder in collect(sweep) if folder.resolve() not in own]
     console = make_console()
-    console.print(_job_table(sweep, jobs))
+    console.print(job_table(sweep, jobs))
     for job in jobs:
         if job.message:
             console.print(f"{job.folder.name} {job.status}: {job.message}", soft_wrap=True)
     if earlier:
         console.print(f"Jobs of earlier commands in this folder, not counted here: {len(earlier)}", soft_wrap=True)
-    means = aggregate(jobs)
+    means, pooled = aggregate(jobs), pool(sweep, jobs)
     if any(figures["jobs"] > 1 for figures in means.values()):
-        console.print(_mean_table(means))
+        for table in mean_tables(jobs, means, pooled):
+            console.print(table)
+    _tell_folds(console, sweep, pooled)
     best = best_of_search(sweep, jobs)
     if best:
         settings = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
         console.print(f"Best: {best['best_value']} with {settings}", soft_wrap=True)
-    write_json(sweep / "summary.json", {"jobs": jobs, "mean": means, "best": best, "earlier_jobs": len(earlier)})
+    content = {"jobs": jobs, "mean": means, "best": best, "earlier_jobs": len(earlier)}
+    folds = {"out_of_fold": pooled.figures, "not_pooled": pooled.refused} if pooled.figures or pooled.refused else {}
+    write_json(sweep / "summary.json", content | folds)
     console.print(f"Multirun folder: {sweep}", soft_wrap=True)
     return jobs
 
 
-def _job_table(sweep: Path, jobs: Sequence[JobSummary]) -> Table:
-    table = Table(title=f"{len(jobs)} jobs of {sweep.name}", title_justify="left")
-    table.add_column("job", overflow="fold")
-    table.add_column("status")
-    judged = any(job.protocol is not None for job in jobs)
-    if judged:
-        table.add_column("protocol")
-    for name in ("objective", *METRICS):
-        table.add_column(name.replace("_", " "), justify="right")
-    for job in jobs:
-        finished = job.status == "finished"
-        values = [job.score, *(job.figures.get(name) for name in METRICS)] if finished else []
-        table.add_row(
-            job.folder.name,
-            Text(job.status, style="" if finished else "red"),
-            *([_verdict(job.protocol)] if judged else []),
-            *("-" if v is None else f"{v:.4f}" for v in values),
-        )
-    return table
-
-
-def _verdict(passed: bool | None) -> Text:
-    return Text("-") if passed is None else Text("passed" if passed else "failed", style="" if passed else "red")
-
-
-def _mean_table(means: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(title="mean ± standard deviation over seeds (n − 1)", title_justify="left")
-    table.add_column("overrides", overflow="fold")
-    table.add_column("jobs", justify="right")
-    for name in METRICS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for shared, figures in means.items():
-        table.add_row(shared, str(figures["jobs"]), *(_mean(figures.get(name)) for name in METRICS))
-    return table
-
-
-def _mean(figure: Mapping[str, Any] | None) -> str:
-    if figure is None:
-        return "-"
-    return f"{figure['mean']:.4f}" + (f" ± {figure['std']:.4f}" if figure["std"] is not None else "")
+def _tell_folds(console: Console, sweep: Path, pooled: OutOfFold) -> None:
+    """What was pooled and what was not; nothing for a multirun without folds."""
+    for reason in pooled.refused:
+        console.print(f"Not pooled: {reason}", soft_wrap=True, style="red")
+    if pooled.figures:
+        how = "each row predicted by the run that held it out, one figure over all rows of all folds"
+        flatter = any(figures["held_out"] == "valid" for figures in pooled.figures.values())
+        chosen = " The epochs were chosen on the folds, which flatters them." if flatter else ""
+        console.print(f"Out of fold: {how}.{chosen} Predictions: {sweep / FILE}", soft_wrap=True)
 
 
 def best_of_search(sweep: Path, jobs: Iterable[JobSummary]) -> dict[str, Any] | None:
