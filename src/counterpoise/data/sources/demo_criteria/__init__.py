@@ -1,8 +1,8 @@
 """The demo set of pairs: generated posts, each asked about ten criteria.
 
 A post mentions a criterion that applies in a sentence or two, in the writer's own words. Decoys speak of the same
-things in the same words, but of somebody else, of long ago, or to deny them. Criteria differ in how often they apply, so
-that the criterion alone says something already.
+things in the same words, but of somebody else, of long ago, or to deny them. Criteria differ in how often they apply,
+so that the criterion alone says something already.
 """
 
 from __future__ import annotations
