@@ -30,8 +30,9 @@ class Configuration:
 
     @property
     def seeds(self) -> list[int | None]:
-        """All that were asked for."""
-        return list(dict.fromkeys(job.seed for job in [*self.jobs, *self.others]))
+        """All that were asked for. A job that failed before it said its seed was given none: it has the others'."""
+        failed = [job for job in self.others if job.seed is not None]
+        return list(dict.fromkeys(job.seed for job in [*self.jobs, *failed]))
 
     @property
     def cross_validates(self) -> bool:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -40,9 +41,8 @@ class Multirun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra is about to start the jobs."""
-        if config.get("dry_run") is True and "direction" in config.hydra.sweeper:
-            error = fail("dry_run", "a search needs the scores of its trials.", "Leave out sweep=... to see the plan.")
-            raise Refused(error)
+        if "direction" in config.hydra.sweeper:
+            _check_search(config)
         self.path = Path(config.hydra.sweep.dir)
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
         Multirun.current = self
@@ -66,3 +66,18 @@ class Multirun(Callback):
         folders = sorted({mark.read_text(encoding="utf-8") for mark in marks})
         shutil.rmtree(self.marks, ignore_errors=True)
         return [Path(folder if self.path.is_absolute() else os.path.relpath(folder)) for folder in folders]
+
+
+def _check_search(config: DictConfig) -> None:
+    """Refuse what a search cannot do.
+
+    Raises:
+        Refused: saying what.
+    """
+    if config.get("dry_run") is True:
+        what = "a search needs the scores of its trials."
+        raise Refused(fail("dry_run", what, "Leave out sweep=... to see the plan."))
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    if any(override.key_or_group == "fold" and override.is_sweep_override() for override in overrides):
+        what = "would be searched for as if it were a setting: the easiest fold would win."
+        raise Refused(fail("fold", what, "Give one, or search first and then use -m sweep=kfold with what was found."))
