@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from counterpoise.data.sources.demo_criteria.criteria import AFFIRMED, CRITERIA, DENIED, OF_OTHERS
+from counterpoise.data.sources.demo_criteria.criteria import AFFIRMED, CRITERIA, DENIED, FOLK, NTH, OF_OTHERS
 from counterpoise.data.sources.prose.counts import long_tailed, poisson
 from counterpoise.data.sources.prose.everyday import EVERYDAY
-from counterpoise.data.sources.prose.grammar import Grammar, phrases
+from counterpoise.data.sources.prose.grammar import Grammar
 from counterpoise.data.sources.prose.layout import Layout
 from counterpoise.data.sources.prose.lexicon import LEXICON
 
@@ -105,7 +105,7 @@ def _add(insert: _Insert, post: Post, layout: Layout, rng: Random) -> None:
 @cache
 def grammar() -> Grammar:
     """All rules: everyday sentences, and every frame filled with every criterion's habits."""
-    rules = LEXICON | EVERYDAY | {"nth": phrases("second; third; fourth; fifth; sixth; seventh; tenth")}
+    rules = LEXICON | EVERYDAY | {"nth": NTH, "folk": FOLK}
     for name, criterion in CRITERIA.items():
         rules[f"{name}_habit"] = criterion.habits
         for frame, templates in (("affirmed", AFFIRMED), ("denied", DENIED), ("of_others", OF_OTHERS)):

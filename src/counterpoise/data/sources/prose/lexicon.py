@@ -89,7 +89,8 @@ LEXICON: dict[str, tuple[str, ...]] = {
     ),
     "mood": words(
         """cheerful tired patient puzzled curious proud nervous calm thoughtful grateful restless sleepy hopeful
-        stubborn amused solemn shy content embarrassed relieved impatient cautious eager absent-minded pleased wistful earnest
+        stubborn amused solemn shy content embarrassed relieved
+        impatient cautious eager absent-minded pleased wistful earnest
         serious attentive homesick bored polite"""
     ),
     "manner": words(
