@@ -80,7 +80,7 @@ class ChunkAttention(nn.Module):
         return Weighed((weights[:, None] @ values).squeeze(1), weights, values)
 
     def _values(self, chunks: Tensor, mask: Tensor) -> Tensor:
-        states = chunks if self.projection is None else self.projection(chunks)
+        states: Tensor = chunks if self.projection is None else self.projection(chunks)
         if self.position is not None:
             states = states + self.position(torch.arange(states.shape[1], device=states.device))
         states = self.dropout(states)

@@ -115,7 +115,8 @@ class ChunkSplit:
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """Tokens of every chunk, special ones included, ``[K]``; one of nothing at all is a single padding token."""
-        return np.maximum(self.windows.ends - self.windows.starts + self.frame.size, 1)
+        sizes: NDArray[np.int64] = np.maximum(self.windows.ends - self.windows.starts + self.frame.size, 1)
+        return sizes
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
