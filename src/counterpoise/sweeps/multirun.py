@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from counterpoise.errors import UserError, fail
 
@@ -43,6 +43,9 @@ class Multirun(Callback):
         """Hydra is about to start the jobs."""
         if "direction" in config.hydra.sweeper:
             _check_search(config)
+        count = OmegaConf.select(config, "folds.count")
+        if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, and nobody would be told
+            raise Refused(fail("folds.count", f"must be >= 2, but is {count}."))
         self.path = Path(config.hydra.sweep.dir)
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
         Multirun.current = self
