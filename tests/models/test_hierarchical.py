@@ -143,14 +143,14 @@ def test_contributions_add_up_to_the_logits(kind: str) -> None:
     model, inputs = build(kind), inputs_of()
     nn.init.normal_(model.head.bias)
     found, output = model.attribute(**inputs), model(**inputs)
-    torch.testing.assert_close(found.contributions.sum(1) + found.rest, output.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.contributions.sum((1, 2)) + found.rest, output.logits, atol=1e-5, rtol=1e-5)
     assert found.attention.shape == (len(SIZES), 1, output.attention.shape[1])
     torch.testing.assert_close(found.attention[:, 0], output.attention)
-    assert (found.contributions[output.attention == 0] == 0).all()
+    assert (found.contributions[:, 0][output.attention == 0] == 0).all()
     features = model.features(inputs, states=True)
     assert features.states is not None
     again = torch.einsum("bl,blf,cf->blc", output.attention, features.states, model.head.weight)
-    torch.testing.assert_close(found.contributions, again, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.contributions[:, 0], again, atol=1e-5, rtol=1e-5)
 
 
 def test_only_real_chunks_are_read() -> None:

@@ -257,13 +257,12 @@ def test_the_attribution_adds_up_to_the_logits(conditioning: str, classes: int) 
     model = loud(build(classes, criteria=True, conditioning=conditioning, dropout=0.3))
     given = inputs([6, 1, 3], criterion=True)
     output, found = model(**given), model.attribute(**given)
-    assert found.contributions.shape == (3, 6, classes)
+    assert found.contributions.shape == (3, 3, 6, classes)
     assert found.attention.shape == (3, 3, 6)
     torch.testing.assert_close(found.attention, output.attention)
-    torch.testing.assert_close(found.contributions.sum(1) + found.rest, output.logits, rtol=1e-4, atol=1e-5)
-    assert not found.contributions[1, 1:].any()
-    unread = found.attention.amax(1) == 0
-    assert not found.contributions[unread].any()
+    torch.testing.assert_close(found.contributions.sum((1, 2)) + found.rest, output.logits, rtol=1e-4, atol=1e-5)
+    assert not found.contributions[1, :, 1:].any()
+    assert not found.contributions[found.attention == 0].any()
 
 
 @pytest.mark.parametrize("conditioning", ["product", "gate"])

@@ -109,7 +109,8 @@ class Hierarchical(Backbone):
         weighed, _ = self._weigh(inputs)
         with _exact(weighed.values):
             contributions = weighed.weights[:, :, None] * F.linear(weighed.values, self.head.weight)
-        return Attribution(weighed.weights[:, None], contributions, self.head.bias.expand(len(inputs["counts"]), -1))
+        rest = self.head.bias.expand(len(inputs["counts"]), -1)
+        return Attribution(weighed.weights[:, None], contributions[:, None], rest)
 
     def _weigh(self, inputs: Mapping[str, Tensor]) -> tuple[Weighed, Tensor]:
         vectors = self._read(inputs["ids"], inputs["lengths"])
