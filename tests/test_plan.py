@@ -166,3 +166,17 @@ def test_the_recipe_stands_in_for_auto_and_a_number_for_itself() -> None:
     given = experiment("optimizer.lr=0.5", "lr_finder=true")
     assert (given.given_lr, given.finds_lr) == (0.5, True)
     assert not experiment().finds_lr
+
+
+# The recipe decides how many documents an update has, the machine how many tokens it holds at once.
+def test_documents_in_chunks_are_bounded_by_tokens() -> None:
+    largest = 20 * 512
+    size = ["model=hierarchical", "encoding.window=512", "encoding.max_chunks=20"]
+    plan = plan_of(*size)
+    assert (plan.effective_batch, plan.batch_tokens) == (16, 2 * largest)
+    assert plan_of(*size, "hardware.batch_size.hierarchical=12").batch_tokens == 4 * largest
+    assert plan_of(*size, "train.batch_size=1", "train.accumulation=16").batch_tokens == largest
+    assert plan_of(*size, "train.batch_size=auto").batch_tokens == 2 * largest
+    assert plan_of(*size, "train.batch_tokens=777").batch_tokens == 777
+    assert plan_of(*size).lr_factor == 1.0
+    assert plan_of("model=transformer").batch_tokens is None

@@ -33,6 +33,7 @@ NEEDS = {
     "embeddings": ["model=iris"],
     **{encoder: ["model=iris"] for encoder in ("lsa", "hashing", "minilm")},
     "pretrained": ["model=iris", "encoder.name=x"],
+    "chunks": ["model=hierarchical"],
 }
 """What some options cannot do without."""
 
@@ -318,3 +319,31 @@ def test_every_override_of_a_guard_composes(model: str, balance: str) -> None:
     assert {cause.name for cause in found} == set(get_args(CauseName))
     for cause in found:
         check(composed(f"model={model}", f"balance={balance}", cause.override))
+
+
+# E2 and E3: encoder and attention at 2e-5, the head at twice that, one cycle, 16 documents an update.
+@pytest.mark.parametrize(("given", "lr", "head"), [([], None, 2.0), (["model.pretrained=roberta-base"], 2e-5, 2.0)])
+def test_the_recipe_for_long_documents(given: list[str], lr: float | None, head: float) -> None:
+    config = composed("experiment=hierarchical_ratings", *given)
+    check(config)
+    assert config["optimizer"]["lr_factors"] == {"head": head}
+    assert config["optimizer"]["weight_decay"] == 0.01
+    assert lr is None or config["optimizer"]["lr"] == lr
+    assert config["model"]["pooling"] == ("cls" if given else "mean_max")
+    assert config["model"]["gradient_checkpointing"] == bool(given)
+    assert config["encoding"]["pretrained"] == config["model"]["pretrained"]
+    assert config["scheduler"]["_target_"].endswith("OneCycle")
+    assert config["scheduler"]["warmup_ratio"] == 0.1
+    assert (config["train"]["batch_size"], config["train"]["accumulation"], config["train"]["epochs"]) == (4, 4, 15)
+    assert config["early_stopping"]["patience"] == 5
+    assert config["objective"]["metric"] == "custom"
+    assert config["objective"]["weights"] == {"accuracy": 0.3, "weighted_f1": 0.3, "macro_f1": 0.4}
+    assert config["balance"]["class_weights"] == "inverse_frequency"
+    if given:
+        assert (config["encoding"]["window"], config["encoding"]["max_chunks"]) == (512, 20)
+
+
+@pytest.mark.parametrize("scheduler", options("scheduler"))
+def test_every_schedule_can_be_asked_of_the_hierarchical_model(scheduler: str) -> None:
+    config = composed("model=hierarchical", f"scheduler={scheduler}")
+    assert config["scheduler"] == composed(f"scheduler={scheduler}")["scheduler"]

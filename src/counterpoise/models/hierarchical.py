@@ -27,7 +27,9 @@ from counterpoise.models.gnn.gnn import pad_nodes
 from counterpoise.models.text_encoder import TextEncoderConfig, build_encoder, encode_and_pool, pooled_width
 
 WIDTH_STEP = 64
-"""Chunks are padded to multiples of this many tokens, so that there are few shapes."""
+"""Chunks are padded to multiples of this many tokens, and full passes hold as many of them each: few shapes. On a CPU a
+half-precision product is compiled for every new one. So the encoder trains 1.5 to 1.8 times as fast in bf16 as in full
+precision there (64 wide, windows of 256 and 512, one core with AVX-512 BF16)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class HierarchicalConfig(TextEncoderConfig):
     """Layers over the chunks (attention=transformer only, as is the next)."""
     chunk_heads: Annotated[int, AT_LEAST_ONE] = 4
     """Their heads."""
-    pass_tokens: Annotated[int, AT_LEAST_ONE] = 8192
+    pass_tokens: Annotated[int, AT_LEAST_ONE] = 4096
     """Most tokens that the encoder reads at once, padding included; at least one chunk. Changes memory, no figure."""
 
     def problems(self) -> Iterable[Problem]:
@@ -114,7 +116,7 @@ class Hierarchical(Backbone):
 
     def _weigh(self, inputs: Mapping[str, Tensor]) -> tuple[Weighed, Tensor]:
         vectors = self._read(inputs["ids"], inputs["lengths"])
-        # Batches differ in documents and chunks, and this is little work: always in full precision (see also _pass).
+        # No two batches have as many documents and chunks, and this is little work: always in full precision.
         with _exact(vectors):
             padded, mask = pad_nodes(vectors.to(self.head.weight.dtype), inputs["counts"])
             return self.attention(padded, mask), mask
