@@ -3,8 +3,8 @@
     python benchmarks/demo_text.py [--data documents criteria] [--seeds 0 1 2]
 
 For each part of the text: TF-IDF and balanced logistic regression of scikit-learn, fitted on the training split, macro
-F1 on the test split, mean over data seeds. The first tokens are those of a byte-level BPE of 4,096 pieces, trained on the
-training split. Evidence are the passages that decide, nothing else: what a perfect reader would be left with.
+F1 on the test split, mean over data seeds. The first tokens are those of a byte-level BPE of 4,096 pieces, trained on
+the training split. Evidence are the passages that decide, nothing else: what a perfect reader would be left with.
 Pairs also have the criterion's own weights: one model for each criterion.
 """
 

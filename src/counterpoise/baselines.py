@@ -1,12 +1,12 @@
 """The bars that any network must clear: the majority class, and words (or types of nodes) with logistic regression.
 
-An F1 or an accuracy says little alone; beside these two it says whether anything was learnt. scikit-learn is imported
-only when the second is computed.
+An F1 or an accuracy says little alone; beside these it says whether anything was learnt. Pairs of a text and a criterion
+have a third one, how often each criterion applies. scikit-learn is imported only when logistic regression is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from counterpoise.data.graphs import Graphs
 from counterpoise.data.records import Dataset, Records
-from counterpoise.metrics import classification_metrics
+from counterpoise.metrics import by_criterion, classification_metrics
 
 Probabilities = NDArray[np.float64]
 
+MOST_CROSSED = 50
+"""Most different criteria for which logistic regression has weights of their own."""
 # Identifiers, numbers, each punctuation mark (they tell a lot about code), and words that start in another script,
 # which come last because trying `[^\W\d]` first is 15 % slower.
 _TOKEN = r"[A-Za-z_]\w*|\d+|[^\w\s]|[^\W\d]\w*"
@@ -35,6 +37,33 @@ def majority(train_labels: NDArray[np.integer[Any]], n_classes: int, n_rows: int
     return np.tile(shares, (n_rows, 1))
 
 
+def criterion_prior(train: Records, others: Mapping[str, Records]) -> dict[str, Probabilities]:
+    """The class shares of each criterion in the training split, for pairs of a text and a criterion.
+
+    They are drawn towards the shares over all criteria, with the weight of one more pair; a criterion that the training
+    split lacks has those.
+
+    Args:
+        train: the training split.
+        others: the splits to predict, by name.
+
+    Returns:
+        probabilities ``[N, C]`` by name.
+
+    Raises:
+        ValueError: without training labels.
+    """
+    overall = majority(train.labels, len(train.classes), 1)[0]
+    of_criterion: dict[str, NDArray[np.int64]] = {}
+    for criterion, label in zip(_criteria(train), train.labels.tolist(), strict=True):
+        of_criterion.setdefault(criterion, np.zeros(len(overall), np.int64))[label] += 1
+    shares = {criterion: (counts + overall) / (counts.sum() + 1) for criterion, counts in of_criterion.items()}
+    return {
+        name: np.array([shares.get(criterion, overall) for criterion in _criteria(split)]).reshape(-1, len(overall))
+        for name, split in others.items()
+    }
+
+
 def tfidf_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, Probabilities]:
     """TF-IDF of single tokens and logistic regression, fitted on ``train`` alone.
 
@@ -43,6 +72,9 @@ def tfidf_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, P
     with one class only, leave nothing to learn: the answer is then that of :func:`majority`. The solver (L-BFGS) draws
     nothing: the same data give the same figures.
 
+    Of pairs it sees the text, the criterion, the cosine of both and, where the training split has no more than
+    50 different criteria, the text once more with weights of the criterion's own.
+
     Args:
         train: the training split.
         others: the splits to predict, by name.
@@ -50,6 +82,8 @@ def tfidf_logistic(train: Records, others: Mapping[str, Records]) -> dict[str, P
     Returns:
         probabilities ``[N, C]`` by name.
     """
+    if train.has("criterion"):
+        return _answers(train, others, lambda: _fit_pairs(train), lambda split: split)
     return _answers(train, others, lambda: _fit(train.texts, train.labels), lambda split: split.texts)
 
 
@@ -116,40 +150,111 @@ def _answers(
 
 
 def baseline_metrics(dataset: Dataset) -> dict[str, dict[str, dict[str, Any]]]:
-    """The figures of both baselines on the validation split and, where there is one, the test split.
+    """The figures of the baselines on the validation split and, where there is one, the test split.
 
     Returns:
         ``{"majority": {"valid": {...}, "test": {...}}, "tfidf_logistic": {...}}``, the innermost being those of
         :func:`counterpoise.metrics.classification_metrics`. A split without records is left out. Of graphs that came as
-        such the second is ``type_counts_logistic``.
+        such the last is ``type_counts_logistic``; pairs have ``criterion_prior`` too, and figures by criterion.
     """
     train = dataset.train
     splits = {name: split for name, split in dataset.splits().items() if name != "train" and len(split)}
     learnt = type_counts_logistic if train.are_graphs else tfidf_logistic
     answers = {
         "majority": {name: majority(train.labels, len(train.classes), len(split)) for name, split in splits.items()},
+        **({"criterion_prior": criterion_prior(train, splits)} if train.has("criterion") else {}),
         learnt.__name__: learnt(train, splits),
     }
     return {
-        baseline: {
-            name: classification_metrics(splits[name].labels, probabilities, dataset.classes)
-            for name, probabilities in by_split.items()
-        }
+        baseline: {name: _figures(splits[name], probabilities) for name, probabilities in by_split.items()}
         for baseline, by_split in answers.items()
     }
 
 
+def _figures(split: Records, probabilities: Probabilities) -> dict[str, Any]:
+    figures = classification_metrics(split.labels, probabilities, split.classes)
+    if split.has("criterion"):
+        figures |= by_criterion(_criteria(split), split.labels, probabilities, split.classes)
+    return figures
+
+
+def _criteria(records: Records) -> list[str]:
+    return [criterion or "" for criterion in records.table["criterion"].to_pylist()]
+
+
 def _fit(texts: list[str], labels: NDArray[np.int64]) -> tuple[Any, Any] | None:
     """The vectoriser and the model; ``None`` if the texts hold no token at all."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    words = _vectoriser(texts)
+    return None if words is None else (words, _logistic(words.transform(texts), labels))
+
+
+def _fit_pairs(train: Records) -> tuple[Any, Any] | None:
+    """What makes features of pairs, and the model; ``None`` if the texts hold no token at all."""
+    criteria = sorted(set(_criteria(train)))
+    words = _vectoriser([*_unique(train.texts)[0], *criteria])
+    if words is None:
+        return None
+    pairs = _Pairs(words, criteria)
+    return pairs, _logistic(pairs.transform(train), train.labels)
+
+
+def _logistic(features: Any, labels: NDArray[np.int64]) -> Any:
     from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(class_weight="balanced", max_iter=1000).fit(features, labels)
+
+
+def _vectoriser(texts: list[str]) -> Any:
+    """TF-IDF of the tokens that occur in two texts at least, or else in one; ``None`` if there are none."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     for min_df in (2, 1):
         words = TfidfVectorizer(token_pattern=_TOKEN, lowercase=False, sublinear_tf=True, min_df=min_df)
         try:
-            features = words.fit_transform(texts)
+            return words.fit(texts)
         except ValueError:  # no token is left
             continue
-        model = LogisticRegression(class_weight="balanced", max_iter=1000)
-        return words, model.fit(features, labels)
     return None
+
+
+class _Pairs:
+    """Features of pairs: those of the text, those of the criterion, their cosine, and the text by criterion.
+
+    Args:
+        words: the fitted vectoriser; its rows have length 1, so that a product of two is their cosine.
+        criteria: those of the training split.
+    """
+
+    def __init__(self, words: Any, criteria: Sequence[str]) -> None:
+        self._words = words
+        self._blocks = {name: place for place, name in enumerate(criteria)} if len(criteria) <= MOST_CROSSED else {}
+
+    def transform(self, records: Records) -> Any:
+        """Sparse ``[N, 2 V + 1 + K V]`` of V tokens and K criteria; a criterion that is new has no block of its own."""
+        from scipy.sparse import csr_matrix, hstack
+
+        texts, text_of = _unique(records.texts)
+        criteria, criterion_of = _unique(_criteria(records))
+        left = self._words.transform(texts)[text_of]
+        right = self._words.transform(criteria)[criterion_of]
+        cosine = csr_matrix(left.multiply(right).sum(axis=1))
+        blocks = np.array([self._blocks.get(name, -1) for name in criteria])[criterion_of]
+        return hstack([left, right, cosine, _shifted(left, blocks, len(self._blocks))]).tocsr()
+
+
+def _shifted(rows: Any, blocks: NDArray[np.int64], count: int) -> Any:
+    """Each row of ``[N, V]`` put into its block of ``[N, count V]``; one with the block -1 is left empty."""
+    from scipy.sparse import csr_matrix
+
+    counts = np.diff(rows.indptr)
+    kept = np.repeat(blocks >= 0, counts)
+    columns = (rows.indices + np.repeat(blocks, counts) * rows.shape[1])[kept]
+    ends = np.concatenate([[0], np.cumsum(np.where(blocks >= 0, counts, 0))])
+    return csr_matrix((rows.data[kept], columns, ends), shape=(rows.shape[0], count * rows.shape[1]))
+
+
+def _unique(values: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The different values in the order of their first place, and the place of each among them, ``[N]``."""
+    places: dict[str, int] = {}
+    found = np.array([places.setdefault(value, len(places)) for value in values], np.int64)
+    return list(places), found

@@ -18,7 +18,7 @@ from counterpoise.config.experiment import Experiment
 from counterpoise.config.targets import Component, resolve_component
 from counterpoise.config.values import show
 from counterpoise.data.cache import component_key, file_checksum
-from counterpoise.data.encode import graphs, tokens
+from counterpoise.data.encode import graphs, tokenizer, tokens
 from counterpoise.data.encode.base import Encoded, EncodedSplit
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import MODEL, Checkpoint
@@ -30,7 +30,7 @@ from counterpoise.models.base import FRESH, Backbone, ModelContext
 log = logging.getLogger(__name__)
 
 VOCABULARIES = {
-    "tokens": (tokens.PROPERTIES, tokens.TOKENIZER),
+    "tokens": (tokenizer.PROPERTIES, tokenizer.TOKENIZER),
     "graphs": (graphs.PROPERTIES, graphs.VOCABULARY),
 }
 """Files that a run keeps of each kind of encoding: its properties, and what they were learnt from."""
@@ -278,7 +278,7 @@ def _kind(model: Backbone, name: str) -> str:
 
 
 def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> Settings:
-    tokens.check_tokenizer(folder / tokens.TOKENIZER, properties)
+    tokenizer.check_tokenizer(folder / tokenizer.TOKENIZER, properties)
     return tokens.settings_of(properties)
 
 

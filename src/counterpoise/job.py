@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -21,7 +22,7 @@ from counterpoise.data.encode.base import Encoded, EncodedSplit, at_epoch
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import CheckpointStore
-from counterpoise.engine.evaluation import SplitBatches
+from counterpoise.engine.evaluation import Predictions, SplitBatches
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
@@ -37,7 +38,7 @@ from counterpoise.guards.non_finite import NonFiniteGuard
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.jsonio import write_sealed
 from counterpoise.losses import Loss
-from counterpoise.metrics import Objective
+from counterpoise.metrics import Objective, by_criterion
 from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.adamw import all_components
 from counterpoise.optim.scaling import scale
@@ -290,5 +291,14 @@ class Job:
                 path = self.folder.predictions(name)
                 write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
                 self.storage.insist(path.name, path, write)
-                measured[name] = found.metrics(self.dataset.classes)
+                measured[name] = {**found.metrics(self.dataset.classes), **self._by_criterion(name, found)}
         return measured
+
+    def _by_criterion(self, split: str, found: Predictions) -> dict[str, Any]:
+        """Figures of each criterion, of pairs of a text and a criterion; else nothing."""
+        records = self.dataset.splits()[split]
+        if not records.has("criterion") or not np.isfinite(found.probabilities).all():
+            return {}
+        of_row = dict(zip(records.rows.tolist(), records.table["criterion"].to_pylist(), strict=True))
+        criteria = [of_row[row] or "" for row in found.rows.tolist()]
+        return by_criterion(criteria, found.labels, found.probabilities, self.dataset.classes)

@@ -38,6 +38,8 @@ METRICS: Final[dict[str, Literal["maximise", "minimise"]]] = {
 }
 """The metrics that can be an objective, and their direction. ``sensitivity`` and ``specificity``: two classes only."""
 
+MOST_CRITERIA: Final = 100
+"""Most different criteria for which a result has figures one by one."""
 _CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 0.01  # generous: probabilities may have been kept in half precision
 
@@ -99,6 +101,48 @@ def classification_metrics(
         "per_class": _per_class(matrix, classes),
         "confusion_matrix": matrix.tolist(),
     }
+
+
+def metrics_by(
+    criteria: Sequence[str], labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """The figures of each criterion by itself.
+
+    Args:
+        criteria: the criterion of each sample, ``[N]``.
+        labels: class indices, ``[N]``.
+        probabilities: ``[N, C]``, each row summing to 1.
+        classes: the C class names.
+
+    Returns:
+        by criterion, in alphabetical order: ``n`` samples, and ``f1``, ``precision``, ``recall``, ``roc_auc`` as
+        :func:`classification_metrics` defines them (NaN where the labels of a criterion all agree); of two classes also
+        ``positives``, the samples of class 1.
+
+    Raises:
+        ValueError: as :func:`classification_metrics`.
+    """
+    truth, table = _checked(labels, probabilities, len(classes))
+    members: dict[str, list[int]] = {}
+    for position, criterion in enumerate(criteria):
+        members.setdefault(criterion, []).append(position)
+    found: dict[str, dict[str, float]] = {}
+    for criterion in sorted(members):
+        own_truth, own_table = truth[members[criterion]], table[members[criterion]]
+        all_figures = classification_metrics(own_truth, own_table, classes)
+        positives = {"positives": int((own_truth == 1).sum())} if len(classes) == 2 else {}
+        figures = {name: all_figures[name] for name in ("f1", "precision", "recall", "roc_auc")}
+        found[criterion] = {"n": len(own_truth), **positives, **figures}
+    return found
+
+
+def by_criterion(
+    criteria: Sequence[str], labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """:func:`metrics_by` under the name ``criteria``; nothing where there are more than :data:`MOST_CRITERIA`."""
+    if len(set(criteria)) > MOST_CRITERIA:
+        return {}
+    return {"criteria": metrics_by(criteria, labels, probabilities, classes)}
 
 
 def confusion_matrix(labels: Ints, predicted: Ints, n_classes: int) -> Ints:

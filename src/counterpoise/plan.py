@@ -67,7 +67,8 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
     tokens = train.batch_tokens
     if tokens == "auto":
         largest = encoding.target.sample_tokens(encoding.config)  # type: ignore[attr-defined]
-        tokens = None if largest is None else batch_size * largest
+        # The profile says what the machine can hold, even where a recipe has a batch of its own.
+        tokens = None if largest is None else min(batch_size, automatic) * largest
     evaluation_batch = 2 * batch_size if train.evaluation_batch == "auto" else int(train.evaluation_batch)
     if train.evaluation_batch == "auto" and tokens is not None:
         evaluation_batch = max(evaluation_batch, EVALUATED_TOGETHER)

@@ -1,4 +1,4 @@
-"""``result.json``: what a run came to, beside the two baselines, and how it is shown."""
+"""``result.json``: what a run came to, beside the baselines, and how it is shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from counterpoise.tracking.findings import show_findings
 
 log = logging.getLogger(__name__)
 
-BASELINES_FORMAT = 2
+BASELINES_FORMAT = 3
 """Raised whenever a baseline is computed differently."""
 
 
@@ -49,7 +49,7 @@ def make_result(
 
 
 def baselines(dataset: Dataset, cache: Cache, data_fingerprint: str) -> dict[str, Any]:
-    """Majority class and TF-IDF + logistic regression on the same splits; computed once per data set, for all seeds."""
+    """The bars of :mod:`counterpoise.baselines` on the same splits; computed once per data set, for all seeds."""
 
     def build(folder: Path) -> None:
         write_json(folder / "baselines.json", baseline_metrics(dataset))

@@ -25,8 +25,15 @@ SMALL = ["train.epochs=1", "encoding.vocab_size=400", "encoding.max_length=64", 
 SMALLER = {
     "model=gnn": ["encoding.max_length=64"],
     "model=fusion": ["encoding.vocab_size=400", "encoding.max_length=64"],
+    "model=hierarchical": ["encoding.max_length=64"],
+    "model=iris": ["encoding.vocab_size=400", "encoding.max_length=64"],
 }
 """What of that a model's encoding has not, or not there."""
+SMALL_DEMO = {
+    "data=demo_documents": ["data.size=60", "data.median_words=60", "encoding.window=48"],
+    "data=demo_criteria": ["data.posts=60", "data.positive_share=0.2", "data.median_words=40"],
+}
+"""What makes the other demo sets small."""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -97,6 +104,7 @@ def test_every_command_of_the_readme_works(clone: Path, monkeypatch: pytest.Monk
 
         too_much = [one for model, items in SMALLER.items() if model in command for one in items]
         small = [one for one in SMALL if one not in too_much]
+        small += [one for data, items in SMALL_DEMO.items() if data in command for one in items]
         assert run(command, monkeypatch, *small, *more) == 0, command
     results = list(clone.glob("outputs/*/*/*/result.json"))
     assert results, "single runs leave their results"

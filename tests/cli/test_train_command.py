@@ -103,6 +103,10 @@ def test_a_dry_run_shows_the_plan_and_leaves_nothing(train: Callable[..., Answer
             ["optimizer.lr=1e-3,1e-4"],
             ["optimizer.lr=1e-3,1e-4: is a list of values to sweep over, but this is a single run. Add -m."],
         ),
+        (
+            ["experiment=iris_kfold"],
+            ["experiment=iris_kfold: starts several jobs, one for each fold, but this is a single run. Add -m."],
+        ),
         (["train.clip_norm=-1"], ["train.clip_norm: must be > 0, but is -1.0."]),
         (["seed=${nope}"], ["seed: Interpolation key 'nope' not found."]),
         (["loss=null"], ["loss: needs an option, but is null. Valid names: bce, cross_entropy, focal, weighted_bce."]),

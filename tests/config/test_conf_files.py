@@ -30,6 +30,9 @@ NEEDS = {
     "mutag_gin": ["data.path=x"],
     "fusion_v17": ["model.transformer=x", "model.gnn=y"],
     "tokens_and_graphs": ["model=fusion"],
+    "embeddings": ["model=iris"],
+    **{encoder: ["model=iris"] for encoder in ("lsa", "hashing", "minilm")},
+    "pretrained": ["model=iris", "encoder.name=x"],
 }
 """What some options cannot do without."""
 

@@ -69,6 +69,7 @@ def _train(arguments: list[str], conf: Path) -> int:
 
     def single_job(config: DictConfig) -> None:
         try:
+            _refuse_sweep()
             results.append(train_job(config))
         except Exception as error:  # kept for below: Hydra would print a line of its own about it
             caught.append(error)
@@ -80,6 +81,17 @@ def _train(arguments: list[str], conf: Path) -> int:
     if caught:
         raise caught[0]
     return _code(results[0]) if results else EXIT_OK
+
+
+def _refuse_sweep() -> None:
+    """A preset that chooses a sweep is no single run, unless what it varies is given: as by a resumed job of it."""
+    settings = HydraConfig.get()
+    given = {override.partition("=")[0].lstrip("+") for override in settings.overrides.task}
+    varied = [key for key in settings.sweeper.get("params") or {} if key not in given]
+    if varied:
+        preset = settings.runtime.choices.get("experiment")
+        what = f"starts several jobs, one for each {', '.join(varied)}, but this is a single run."
+        raise fail(f"experiment={preset}", what, "Add -m.")
 
 
 def _code(result: Mapping[str, Any]) -> int:

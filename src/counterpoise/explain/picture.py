@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterpoise.explain.account import Account
 from counterpoise.explain.evidence import holds_evidence
@@ -16,49 +17,56 @@ SHOWN_CHUNKS = 40
 
 
 def draw_examples(file: IO[bytes], account: Account, examples: Sequence[int]) -> None:
-    """Write a PNG: a row per example, every query's attention over its chunks, and what each chunk adds.
+    """Write a PNG: per example every query's attention over its chunks, and below what each chunk adds.
 
     Chunks that are known to hold evidence have a mark.
     """
-    figure, canvas = _figure(9.5, 0.8 + 1.75 * len(examples))
-    grid = figure.add_gridspec(len(examples), 1, hspace=0.12)
+    figure, canvas = _figure(9.5, 0.6 + (0.95 + 0.09 * account.queries) * len(examples))
+    heights = [max(account.queries * 0.5, 1.0), 2.0] * len(examples)
+    axes = figure.subplots(2 * len(examples), 1, height_ratios=heights)
     predicted = account.logits.argmax(axis=1)
     highest = max(float(account.attention[i].max()) for i in examples)
     for place, index in enumerate(examples):
-        upper, lower = (
-            grid[place].subgridspec(2, 1, height_ratios=[max(account.queries, 2), 2.5], hspace=0.05).subplots()
-        )
+        upper, lower = axes[2 * place], axes[2 * place + 1]
         shown = min(len(account.spans[index]), SHOWN_CHUNKS)
-        image = upper.imshow(
-            account.attention[index][:, :shown], aspect="auto", cmap="Blues", vmin=0, vmax=highest, interpolation="none"
-        )
-        added = account.towards(index, int(predicted[index])).sum(axis=0)[:shown]
-        lower.bar(np.arange(shown), added, color=np.where(added < 0, "#9aa5b1", BAR), width=0.8)
-        _dress(upper, lower, account, index, int(predicted[index]), shown)
-    figure.colorbar(image, ax=figure.axes, shrink=0.5, aspect=40, label="attention")
+        weights = account.attention[index][:, :shown]
+        image = upper.imshow(weights, aspect="auto", cmap="Blues", vmin=0, vmax=highest, interpolation="none")
+        upper.set_title(_title(account, index, int(predicted[index]), shown), loc="left", fontsize=9, color=INK)
+        upper.set_ylabel("queries" if account.queries > 1 else "", fontsize=8, color=INK)
+        upper.set_yticks([])
+        upper.set_xticks([])
+        _draw_added(lower, account, index, account.towards(index, int(predicted[index])).sum(axis=0)[:shown])
+    marked = any(len(account.records.spans_of_evidence(index)) for index in examples)
+    figure.supxlabel("chunk" + ("; ▼ holds known evidence" if marked else ""), fontsize=8, color=INK)
+    figure.colorbar(image, ax=figure.axes, shrink=0.4, aspect=40, label="attention")
     canvas.print_png(file)
 
 
-def _dress(upper: Any, lower: Any, account: Account, index: int, predicted: int, shown: int) -> None:
-    classes, chunks = account.records.classes, len(account.spans[index])
-    label = classes[int(account.records.labels[index])]
-    title = f"row {int(account.records.rows[index])}: predicted {classes[predicted]}, is {label}"
-    if chunks > shown:
-        title += f" (first {shown} of {chunks} chunks)"
-    upper.set_title(title, loc="left", fontsize=9.5, color=INK)
-    upper.set_ylabel("query" if account.queries > 1 else "", fontsize=8, color=INK)
-    upper.set_yticks([])
-    upper.set_xticks([])
-    lower.set_xlim(-0.5, shown - 0.5)
-    lower.axhline(0, color=INK, linewidth=0.6)
-    lower.set_ylabel("adds", fontsize=8, color=INK)
-    lower.tick_params(labelsize=7, colors=INK)
-    lower.spines[["top", "right"]].set_visible(False)
+def _title(account: Account, index: int, predicted: int, shown: int) -> str:
+    records, chunks = account.records, len(account.spans[index])
+    label = records.classes[int(records.labels[index])]
+    title = f"row {int(records.rows[index])}: predicted {records.classes[predicted]}, is {label}"
+    if records.has("criterion"):
+        title += f"; {_short(records.table['criterion'][index].as_py(), 60)}"
+    return title + (f" (first {shown} of {chunks} chunks)" if chunks > shown else "")
+
+
+def _draw_added(axes: Any, account: Account, index: int, added: NDArray[np.float64]) -> None:
+    at = np.arange(1, len(added) + 1)
+    axes.bar(at, added, color=np.where(added < 0, "#9aa5b1", BAR), width=0.8)
+    low, high = min(float(added.min()), 0.0), max(float(added.max()), 0.0)
+    room = 0.25 * ((high - low) or 1.0)
+    axes.set_ylim(low - 0.05 * room, high + room)
     evidence = account.records.spans_of_evidence(index)
     if len(evidence):
-        held = np.flatnonzero(holds_evidence(account.spans[index], evidence)[:shown])
-        at = lower.get_ylim()[1]
-        lower.plot(held, np.full(len(held), at), marker="v", linestyle="none", color=MARK, markersize=5, clip_on=False)
+        held = at[holds_evidence(account.spans[index], evidence)[: len(added)]]
+        axes.plot(held, np.full(len(held), high + room / 2), marker="v", linestyle="none", color=MARK, markersize=5)
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.set_xlim(0.5, len(added) + 0.5)
+    axes.set_xticks(at if len(at) <= 20 else at[4::5])
+    axes.set_ylabel("adds", fontsize=8, color=INK)
+    axes.tick_params(labelsize=7, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw_overview(file: IO[bytes], account: Account, summary: Mapping[str, Any]) -> None:
@@ -95,8 +103,8 @@ def draw_overview(file: IO[bytes], account: Account, summary: Mapping[str, Any])
     canvas.print_png(file)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else name[:27] + "…"
+def _short(name: str, longest: int = 28) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -165,14 +165,20 @@ def _by_position(account: Account, longer: list[int], shares: list[NDArray[np.fl
     """Mean attention and contribution over tenths of the texts."""
     attention, contribution = np.zeros(10), np.zeros(10)
     for index, share in zip(longer, shares, strict=True):
-        tenth = np.minimum(np.arange(len(share)) * 10 // len(share), 9)
-        np.add.at(attention, tenth, account.weight(index))
-        np.add.at(contribution, tenth, share)
+        attention += in_tenths(account.weight(index))
+        contribution += in_tenths(share)
     count = max(len(longer), 1)
     return [
         {"tenth": tenth + 1, "attention": attention[tenth] / count, "contribution": contribution[tenth] / count}
         for tenth in range(10)
     ]
+
+
+def in_tenths(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of chunks ``[L]``, each spread evenly over its part of the text, summed over tenths of it."""
+    edges = np.linspace(0, 1, len(values) + 1)
+    summed = np.concatenate([[0.0], np.cumsum(values)])
+    return np.diff(np.interp(np.linspace(0, 1, 11), edges, summed))
 
 
 def _quantiles(values: Iterable[int]) -> dict[str, float]:

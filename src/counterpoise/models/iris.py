@@ -100,7 +100,7 @@ class IRIS(Model):
 
     @torch.no_grad()
     def attribute(self, chunks: Tensor, lengths: Tensor, criterion: Tensor | None = None) -> Attribution:
-        """What each chunk adds to each logit in evaluation mode; arguments as for :meth:`forward`."""
+        """What each query adds to each logit by each chunk in evaluation mode; arguments as for :meth:`forward`."""
         with torch.autocast(chunks.device.type, enabled=False):
             attention, heard = self._read(chunks, lengths, criterion)
             _, queries, size = heard.shape
@@ -109,7 +109,7 @@ class IRIS(Model):
             weights = read[None].expand(len(chunks), -1, -1, -1)
             if factor is not None:
                 weights = weights * factor[:, None, None]
-            parts = torch.einsum("bql,boql->blo", attention, torch.einsum("boqd,bld->boql", weights, chunks))
+            parts = torch.einsum("bql,boql->bqlo", attention, torch.einsum("boqd,bld->boql", weights, chunks))
             rest = self.head.bias.expand(len(chunks), -1)
             if (beside := self._beside(criterion)) is not None:
                 rest = rest + beside @ self.head.weight[:, queries * size :].T

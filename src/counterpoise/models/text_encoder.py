@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from counterpoise.errors import Problem, UserError, fail
 from counterpoise.hub import only_local
 from counterpoise.models.base import ModelContext
 from counterpoise.models.encoder import Encoder, EncoderSize
+
+Pooling = Literal["mean", "max", "cls", "mean_max"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class TextEncoderConfig:
     """Tokens that the convolution in front of the layers sees, odd; 0 leaves it out."""
     dropout: Annotated[float, Range(ge=0, lt=1)] = 0.1
     """Probability of zeroing an embedding or a pooled feature."""
+    pooling: Pooling = "mean_max"
+    """How the states of a sequence become one vector."""
     freeze_embeddings: bool = False
     """Keep the embeddings as they are."""
     freeze_layers: Annotated[int, NON_NEGATIVE] = 0
@@ -76,6 +80,37 @@ def _from_scratch(config: TextEncoderConfig, context: ModelContext) -> Encoder:
     _freeze([encoder.embedding] if config.freeze_embeddings else [])
     _freeze(encoder.layers[: config.freeze_layers])
     return encoder
+
+
+def pooled_width(config: TextEncoderConfig, encoder: Encoder | PretrainedEncoder) -> int:
+    """Width of what :func:`encode_and_pool` gives."""
+    return encoder.width * ((2 if config.pooling == "mean_max" else 1) + (config.pretrained is None))
+
+
+def encode_and_pool(encoder: nn.Module, ids: Tensor, mask: Tensor, how: Pooling) -> tuple[Tensor, Tensor]:
+    """Sequences ``ids [B, L]`` to one vector each, ``[B, F]``, and their states ``[B, L, D]``; padding reaches neither.
+
+    The encoder from scratch also adds the maximum of its convolution's features, past the layers: they learn from the
+    first update on, while attention still finds its way.
+    """
+    states, local = encoder(ids, mask)
+    pooled = pool(states, mask, how)
+    if local is not None:
+        pooled = torch.cat([pooled, pool(local, mask, "max")], dim=1)
+    return pooled, states
+
+
+def pool(states: Tensor, mask: Tensor, how: Pooling) -> Tensor:
+    """States ``[B, L, D]`` to one vector each, ``[B, D]`` (``[B, 2 D]`` for ``mean_max``), over ``mask [B, L]``."""
+    if how == "cls":
+        return states[:, 0]
+    parts = []
+    if "mean" in how:
+        weights = mask.to(states.dtype)[:, :, None]
+        parts.append((states * weights).sum(1) / weights.sum(1))
+    if "max" in how:
+        parts.append(states.masked_fill(~mask[:, :, None], float("-inf")).amax(1))
+    return torch.cat(parts, dim=1)
 
 
 class PretrainedEncoder(nn.Module):
@@ -137,8 +172,8 @@ def _check_fit(backbone: nn.Module, context: ModelContext) -> None:
     found = []
     longest = _longest(backbone)
     if 0 < longest < context.encoding["max_length"]:
-        length = context.encoding["max_length"]
-        found.append(Problem("encoding.max_length", f"must be at most {longest} for this encoder, but is {length}."))
+        length, name = context.encoding["max_length"], "window" if "window" in context.encoding else "max_length"
+        found.append(Problem(f"encoding.{name}", f"must be at most {longest} for this encoder, but is {length}."))
     if settings.vocab_size < context.encoding["vocab_size"]:
         message = f"its {context.encoding['vocab_size']} tokens do not fit the encoder's {settings.vocab_size}."
         found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))

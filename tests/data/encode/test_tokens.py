@@ -17,17 +17,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
-from counterpoise.data.encode.tokens import (
-    CLS,
-    PAD,
-    SEP,
-    Tokens,
-    TokensConfig,
-    encode_texts,
-    load_tokenizer,
-    taken_up,
-    train_bpe,
-)
+from counterpoise.data.encode.tokenizer import CLS, PAD, SEP, load_tokenizer, train_bpe
+from counterpoise.data.encode.tokens import Tokens, TokensConfig, encode_texts, taken_up
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json
@@ -130,7 +121,7 @@ def test_the_kept_files_encode_alike(pretrained: bool, tmp_path: Path) -> None:
 
 def test_another_version_of_tokenizers_is_another_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = encode(tmp_path, dataset()).artefacts["tokenizer.json"]
-    monkeypatch.setattr("counterpoise.data.encode.tokens.version", lambda name: "0.0")
+    monkeypatch.setattr("counterpoise.data.encode.tokenizer.version", lambda name: "0.0")
     assert encode(tmp_path, dataset()).artefacts["tokenizer.json"] != one
 
 

@@ -1,8 +1,8 @@
 """The demo set of pairs: generated posts, each asked about ten criteria.
 
 A post mentions a criterion that applies in a sentence or two, in the writer's own words. Decoys speak of the same
-things in the same words, but of somebody else, of long ago, or to deny them. Criteria differ in how often they apply, so
-that the criterion alone says something already.
+things in the same words, but of somebody else, of long ago, or to deny them. Criteria differ in how often they apply,
+so that the criterion alone says something already.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DemoCriteriaConfig(SourceConfig):
     """Standard deviation of the logarithm of the length; 0 makes all equally long, more lengthens the tail."""
     mentions: Annotated[tuple[int, ...], AT_LEAST_ONE] = (1, 2)
     """Fewest and most mentions of a criterion that applies."""
-    decoys: Annotated[float, NON_NEGATIVE] = 1.0
+    decoys: Annotated[float, NON_NEGATIVE] = 1.5
     """Mean number of decoys in a post; more is harder for telling topics apart."""
     label_noise: Annotated[float, SHARE] = 0.0
     """Share of the training labels that are flipped; validation and test stay clean, and so does the evidence."""

@@ -1,15 +1,18 @@
-"""The criteria, and how posts speak of them: of oneself, today - or of others, of long ago, of what is not so."""
+"""The criteria, and how posts speak of them: of oneself, today - or of others, of long ago, of what is not so.
+
+The three lists of frames match line by line, so that it is not single words in which they differ.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from counterpoise.data.sources.prose.grammar import lines
+from counterpoise.data.sources.prose.grammar import lines, words
 
 AFFIRMED = lines(
     """
     [Lately|These days|At the moment|For weeks now|Since <season>] I <habit>.
-    I <habit>[ most days|, week after week|, and it is getting worse|, whatever I try|, again and again].
+    I <habit>[ most days|, week after week|, and it is getting worse|, whatever I try|].
     I <habit>, and I <habit2>.
     I keep telling my <kin> that all is well, but I <habit>.
     My <kin> has noticed that I <habit>.
@@ -29,36 +32,50 @@ AFFIRMED = lines(
 """The writer says it of themselves, today."""
 OF_OTHERS = lines(
     """
-    My <kin> seems to <habit>[, poor soul|; I sent flowers|].
-    I read about people who <habit>.
-    My <kin> told me that people in <town> <habit>.
-    My <kin>, not I, is the one who used to <habit>.
-    There is a song about men who <habit>.
-    The new colleagues <habit>, as my <kin> has noticed.
-    In the film that I saw <when>, the <job> and his wife <habit>.
-    My <kin> wrote that the twins <habit>[ these days| most days|].
-    My <kin> keeps asking what to do with children who <habit>.
-    Do you know anybody whose parents <habit>?
+    [Lately|These days|At the moment|For weeks now|Since <season>] my <kin>'s <folk> <habit>.
+    My <kin>'s <folk> <habit>[ most days|, week after week|, and it is getting worse|, whatever they try|].
+    My <kin>'s <folk> <habit>, and the twins <habit2>.
+    I keep telling my <kin> that all is well, but the <folk> <habit>.
+    My <kin> has noticed that our <folk> <habit>.
+    I used to laugh about people who <habit>, and now my <kin> has married one.
+    Years ago my <folk> were fine; now they <habit>.
+    I never thought that I would write this, but my <kin>'s <folk> <habit>.
+    Unlike me, my <kin>'s <folk> <habit>[ all the time|].
+    It is not that they want to, but my <kin>'s <folk> <habit>.
+    The truth is that most people <habit>[, and nobody knows|].
+    As I write this, it is the <nth> chapter in which the heroes <habit>.
+    If somebody asks, I say that my <folk> are fine, though they <habit>.
+    My <kin> does not believe it, but people in <town> really do <habit>.
+    What bothers me: my <kin>'s <folk> <habit>[. On top of it they <habit2>|].
+    My <kin> is one of those who <habit>[, I am afraid|].
+    My <kin> asks what to do with <folk> who <habit>.
     """
 )
 """Somebody else, or people in general: true whatever the writer's own case is."""
 DENIED = lines(
     """
-    I never <habit>[, and I am grateful for it|].
-    I used to <habit>, but that was years ago[, and it is over|].
-    I do not <habit> any more[, for weeks now|].
-    It is not as if I <habit>[; I am fine|].
-    Nobody could say that I <habit>.
-    My <kin> was afraid that I would <habit>, but I do not.
-    Unlike my <kin>, I do not <habit>.
-    At school, years ago, I would <habit>; those days are gone.
-    If I ever <habit>, I shall tell my <kin>; so far all is well.
-    My <kin> believes that I <habit>, which is nonsense.
-    I did <habit> last <season>, and it has passed since.
-    The doctor asked whether I <habit>. I do not.
+    [Lately|These days|At the moment|For weeks now|Since <season>] I do not <habit>.
+    I never <habit>[ on most days|, week after week|, and it is getting better|, whatever my <kin> says|].
+    I do not <habit>, and I do not <habit2>.
+    I keep telling my <kin> that all is well and that I do not <habit>.
+    My <kin> has noticed that I no longer <habit>.
+    I used to <habit>, and now I laugh about it myself.
+    Years ago I would <habit>; now I am fine.
+    I never thought that I would write this, but I do not <habit> any more.
+    Unlike my <kin>, I do not <habit>[ all the time|].
+    It is not that I <habit>[; I only like to write|].
+    The truth is that I never <habit>[, and nobody knows|].
+    As I write this, it is the <nth> week in which I do not <habit>.
+    If somebody asks whether I <habit>, I say that I am fine, and I am.
+    My <kin> does not believe it, but I really do not <habit>.
+    What bothers me: my <kin> thinks that I <habit>. I do not.
+    I am not one of those who <habit>.
+    My <kin> was afraid that I would <habit>, but all is well.
     """
 )
-"""The writer says that it is not so, or over, or might be one day."""
+"""The writer says that it is not so, or over, or only feared."""
+NTH = words("second third fourth fifth sixth seventh tenth")
+FOLK = words("parents neighbours children friends colleagues cousins students lodgers")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from counterpoise.data.sources.demo_criteria.criteria import AFFIRMED, CRITERIA, DENIED, OF_OTHERS
+from counterpoise.data.sources.demo_criteria.criteria import AFFIRMED, CRITERIA, DENIED, FOLK, NTH, OF_OTHERS
 from counterpoise.data.sources.prose.counts import long_tailed, poisson
 from counterpoise.data.sources.prose.everyday import EVERYDAY
-from counterpoise.data.sources.prose.grammar import Grammar, phrases
+from counterpoise.data.sources.prose.grammar import Grammar
 from counterpoise.data.sources.prose.layout import Layout
 from counterpoise.data.sources.prose.lexicon import LEXICON
 
@@ -17,8 +17,8 @@ LENGTHS = (25, 20_000)
 """Fewest and most words of a post, mentions and decoys aside."""
 _NAMES = tuple(CRITERIA)
 _WEIGHTS = tuple(criterion.weight for criterion in CRITERIA.values())
-_MYSELF = {"self": "myself", "object": "me"}
-_THEMSELVES = {"self": "themselves", "object": "them"}
+_MYSELF = {"self": "myself", "object": "me", "Ahis": "my"}
+_THEMSELVES = {"self": "themselves", "object": "them", "Ahis": "my"}
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ def make_post(true: frozenset[str], key: str, shape: Shape) -> Post:
 
 def _write(target: float, inserts: list[_Insert], rng: Random, own_rng: Random) -> Post:
     post, layout, written = Post(), Layout(), 0
-    layout.add(grammar().draw("opening", rng))
+    layout.add(grammar().draw("opening", rng, _MYSELF))
     while written < target or inserts:
         for _ in range(rng.randint(3, 8)):
             while inserts and inserts[-1].position <= written:
                 _add(inserts.pop(), post, layout, own_rng)
             if written < target:
-                sentence = grammar().draw("everyday", rng)
+                sentence = grammar().draw("everyday", rng, _MYSELF)
                 written += sentence.count(" ") + 1
                 layout.add(sentence)
         layout.end_paragraph()
-    layout.add(grammar().draw("closing", rng))
+    layout.add(grammar().draw("closing", rng, _MYSELF))
     post.text = layout.text + "\n"
     return post
 
@@ -105,9 +105,9 @@ def _add(insert: _Insert, post: Post, layout: Layout, rng: Random) -> None:
 @cache
 def grammar() -> Grammar:
     """All rules: everyday sentences, and every frame filled with every criterion's habits."""
-    rules = LEXICON | EVERYDAY | {"nth": phrases("second; third; fourth; fifth; sixth; seventh; tenth")}
+    rules = LEXICON | EVERYDAY | {"nth": NTH, "folk": FOLK}
     for name, criterion in CRITERIA.items():
         rules[f"{name}_habit"] = criterion.habits
         for frame, templates in (("affirmed", AFFIRMED), ("denied", DENIED), ("of_others", OF_OTHERS)):
             rules[f"{name}_{frame}"] = tuple(template.replace("<habit", f"<{name}_habit") for template in templates)
-    return Grammar(rules, ("self", "object", "Ahis"))
+    return Grammar(rules, tuple(_MYSELF))

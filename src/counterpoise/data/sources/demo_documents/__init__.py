@@ -41,7 +41,7 @@ class DemoDocumentsConfig(SourceConfig):
     """Standard deviation of the logarithm of the length; 0 makes all equally long, more lengthens the tail."""
     passages: Annotated[tuple[int, ...], AT_LEAST_ONE] = (1, 4)
     """Fewest and most deciding passages of a story's class; a mature one may hold up to two of teen beside them."""
-    decoys: Annotated[float, NON_NEGATIVE] = 6.0
+    decoys: Annotated[float, NON_NEGATIVE] = 12.0
     """Mean number of decoys in 1,000 words, in stories of every class; more is harder for counting words."""
     label_noise: Annotated[float, SHARE] = 0.0
     """Share of the training labels that are exchanged for another class; validation, test and evidence stay true."""

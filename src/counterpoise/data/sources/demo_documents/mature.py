@@ -49,6 +49,14 @@ BRAWL = Kind(
         The <job> struck a match, and <A> beat the eggs for the pudding.
         A stone had hit the window long ago; <person> had mended it with a belt.
         "Nobody was <hit_by> anybody," said <B>, "it was the <animal>."
+        The fountain spat water, and could not be made to stop; <A> went down to turn it off.
+        The radishes were the colour of blood; <A> spat one on the floor.
+        The barometer fell, then fell again, harder than before, and the <job> was not pleased.
+        One tooth of the rake was broken, and the <thing> went down with it.
+        In the hospital of dolls <A> mended broken ribs, and the bleeding of red wool would stop.
+        Without a word <A> took the <weapon1> and put it down by the <furniture>.
+        <S> got up, hit the light switch, and could still not find <Ahis> <garment>; it was against the door.
+        <B> ran down twice, and the <job> was still not back; blood is thicker than water, <Bhe> said later.
         """
     ),
 )
@@ -93,6 +101,14 @@ DRINK = Kind(
         The bottle of <spirit1> had stood on the <furniture> for <number> years, a present to the <job>.
         The lamp drank oil; <A> filled it from a bottle with a glass stopper.
         <S> was seasick, not drunk, and <reel> to the door.
+        In the morning the <animal> shook itself, slept again, and was found on the stairs.
+        <B> was sick with a cold, drank <drink> and slept beside the stove.
+        <S> dropped the second glass; the rest of the set went to <person>.
+        <S> had emptied a fifth basket of <food>, and <Ahis> hands shook with the cold.
+        The <job> cursed the stairs, the door and the <thing>, and could not speak for coughing.
+        The battery of the radio was dead; the last bottle of ink was empty too.
+        Too tired to stand, <B> fell asleep against the <furniture>, and <A> shook <Bhim>.
+        "Another glass of <drink>?" - "One more," said <B>, "and the rest is for the <animal>."
         """
     ),
 )
@@ -138,6 +154,14 @@ CRUELTY = Kind(
         <S> burned the toast on the stove, and the crust went to the <animal>.
         For three nights the <animal> was <shut> up in the <hole1> with the lambs, warm and fed.
         The <job> bound the book in leather and tied it with a ribbon in the dark.
+        <S> whistled all night, and the <animal> listened.
+        <S> shrugged, counted coins and threw away the old key.
+        "Beg," said <A>, and the <animal> begged on its hind legs for a crust.
+        <person> would teach <Bhim> to knit; for four days <Bhe> did nothing but that.
+        <S> gave <Bhim> more to eat than <Bhe> had asked for, and turned away to laugh.
+        <B> was on <Bhis> knees in the <room>, and only looked for a coin that had rolled away.
+        <S> brought <Bhim> water without being asked; a hand is quickly burned on that stove.
+        The more it snowed, the more the <animal> <cried> to be let out.
         """
     ),
 )
@@ -185,6 +209,16 @@ THREAT = Kind(
         "My <relative> will kill me for this," laughed <B>, "that was the good cheese."
         The wound was an old one, from the <job>'s <blade1> and a wet rope.
         <S> never aimed a <gun1> at anybody, not in all those years.
+        <S> tore open the letter, signed it, and told <B> to wait.
+        <B> knew that it was true: the old <animal> was dead, after <number> good years.
+        The <job> prayed for rain, a hand to <Ahis> ear.
+        The train is fast as a bullet, <B> said, and smiled.
+        The <animal> cocked an ear; a hand on its shoulder made it kneel in the straw.
+        <S> sprained a wrist and wore <Ahis> arm in a sling, and <B> carried the <blade1>.
+        The peach had a soft skin, and the blade went through it as through butter.
+        "You are dead tired," said <A>, "one word, and I will make the bed."
+        The bullet points of the list were <colour>; <A> signed below and aimed for the door.
+        <B> pressed the bell, felt the sun on <Bhis> skin and waited.
         """
     ),
 )

@@ -45,6 +45,14 @@ THEFT = Kind(
         The boot pinched, and <A> looked for the <pocket> with the plaster.
         <B> had smuggled a smile into the photograph.
         In the film the <job> <stole> the <loot1> from a moving train.
+        The goose hissed at the door, and they ran behind <person>.
+        The alarm of the clock went off before anybody was awake; the drawer was empty.
+        The <job> sold cigarettes, <food> and bread, and swore that nobody missed the old shop.
+        <B> was blamed by nobody, grinned, and let it be.
+        <S> turned out the light, and <B> turned out to be right: the bags were gone by train.
+        "Run," said <B>, "the bus will leave without you," and the <animal> ran behind them.
+        The stolen look, the empty sleeve: the magician grinned and said nothing.
+        Unseen by <B>, who was asleep, the moon looked in at the drawer.
         """
     ),
 )
@@ -88,6 +96,14 @@ SCUFFLE = Kind(
         The rehearsed fight ended with <A> in the mud, as the script wanted.
         <S> pushed <Bhis> pram into the yard, where the ring of <plant>s was.
         <S> painted the fence, the railing and the wall, one arm in a sling.
+        "Take that back to the library," panted <B>, "they close at <hour>."
+        The <animal> came running, and the whole yard was full of feathers.
+        Somebody shouted that the train was in, and the whole class came running.
+        There was a scratch on the record, nothing more, and <A> put it on again.
+        <S> pulled the curtains apart before anybody was up; nobody was hurt by the light.
+        <B> put a cold hand to <Bhis> cheek and panted from the stairs.
+        The old fountain by the ditch would not run, would not even drip.
+        It came apart in the corridor: the collar here, the sleeve there.
         """
     ),
 )
@@ -133,6 +149,14 @@ MOCKERY = Kind(
         <S> had an accent from <town> that <B> loved.
         They shouted after the bus, and it stopped, and they laughed.
         "I was a <name1> to worry," said <B>, and laughed.
+        Onions make one cry; <A> bit into one and wished for <food>.
+        The date was written on the blackboard too, in the neatest hand.
+        <B> bit the thread, put a needle to <Bhis> lip and would not be hurried.
+        The sea was dead calm, and nobody wished to be out of it.
+        Of all the clocks the oldest was the loudest, loud enough for the whole street.
+        <S> helped <Bhim> on with the <garment>, and they ran out to the <animal>.
+        "Do not cry," sang <B> to the doll, and somebody laughed.
+        The whole class had written to <person>, who was called by the first name.
         """
     ),
 )
@@ -177,6 +201,13 @@ SNEAKING = Kind(
         "Did you skip the page about <hideout1>?" asked the <elder1>.
         <S> smoked the herring behind the <building>, as <Ahis> <elder1> had shown <Ahim>.
         The <elder1> swore by <food> for a cough, and told everybody.
+        <B> coughed, and <Ahis> eyes watered from the onions; <A> asked for another.
+        <person> believed every word of the almanac.
+        <number> trout were caught, and the rest were left for <day>.
+        "I will tell you a story," said <B>, "until the bus is here," and <A> was waiting for it.
+        "Swear by the <food>," said <B>, and both of them laughed.
+        The <animal> drank, shook its ears and asked for more.
+        The <elder1>'s keys were found again, not stolen, under the <elder1>'s <garment>.
         """
     ),
 )

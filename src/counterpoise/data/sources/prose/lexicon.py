@@ -88,8 +88,9 @@ LEXICON: dict[str, tuple[str, ...]] = {
         patched mended spotless rusty folded tangled neat"""
     ),
     "mood": words(
-        """cheerful tired patient puzzled curious proud nervous calm thoughtful grateful restless sleepy hopeful stubborn
-        amused solemn shy content embarrassed relieved impatient cautious eager absent-minded pleased wistful earnest
+        """cheerful tired patient puzzled curious proud nervous calm thoughtful grateful restless sleepy hopeful
+        stubborn amused solemn shy content embarrassed relieved
+        impatient cautious eager absent-minded pleased wistful earnest
         serious attentive homesick bored polite"""
     ),
     "manner": words(
@@ -132,7 +133,8 @@ LEXICON: dict[str, tuple[str, ...]] = {
         """that morning; that afternoon; that evening; the next day; a week later; on <day>; at noon; after breakfast;
         before supper; towards evening; early in <season>; late in <season>; at <hour> o'clock; after the service;
         some days later; during the holidays; by the end of the week; on market day; when the lamps were lit;
-        a little before dawn; soon afterwards; later; in the meantime; every <day>; that year; for the first time in months"""
+        a little before dawn; soon afterwards; later; in the meantime; every <day>; that year;
+        for the first time in months"""
     ),
     "moved": words(
         """walked strolled hurried wandered ran crept marched limped cycled trudged ambled climbed returned drifted

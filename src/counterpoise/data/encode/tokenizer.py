@@ -1,0 +1,186 @@
+"""Tokenizers, a byte-level BPE learnt from the training split or a pretrained one, and columns of ids on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from counterpoise.data.cache import dataset_fingerprint
+from counterpoise.data.ragged import Ragged
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import fail
+from counterpoise.hub import only_local
+
+PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
+TOKENIZER, PROPERTIES, NOTES = "tokenizer.json", "encoding.json", "notes.json"
+"""Files of a cache entry; the first two are kept with the run."""
+_TEXTS, _CHARACTERS = 2_000, 4_000_000
+"""Texts that are encoded together, and how long they may be together: encodings take far more memory than ids."""
+
+
+def check_texts(dataset: Dataset) -> None:
+    """Raises ``UserError`` for records that are no texts."""
+    if not dataset.train.has("text"):
+        what = f"{dataset.name} holds graphs, no texts that could become tokens."
+        raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
+
+
+def cache_key(layout: int, dataset: Dataset, settings: Mapping[str, Any], given: Tokenizer | None) -> dict[str, Any]:
+    """What a cache entry of token ids depends on.
+
+    Args:
+        layout: the number of its layout.
+        dataset: whose texts are encoded.
+        settings: of the encoding.
+        given: the tokenizer, unless it is learnt from the data.
+    """
+    key: dict[str, Any] = {"format": layout, "data": dataset_fingerprint(dataset), **settings}
+    key["tokenizers"] = version("tokenizers")
+    if given is not None:
+        # The name alone does not say what it stands for: a local folder's content may change.
+        key["tokenizer"] = hashlib.blake2b(given.to_str().encode(), digest_size=16).hexdigest()
+    return key
+
+
+def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Tokenizer | None) -> Tokenizer:
+    """Leave ``given``, or one learnt from the training split, in ``folder``; as everybody will load it from there."""
+    tokenizer = train_bpe(train, vocab_size) if given is None else given
+    tokenizer.save(str(folder / TOKENIZER))
+    return load_tokenizer(folder / TOKENIZER)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a run or a cache entry; with what the ``encoding.json`` beside it says it gives what the model
+    was trained on.
+
+    Part of that is not in the file: that "<pad>" written in a text is text.
+    """
+    tokenizer = Tokenizer.from_str(_without_padding(path.read_text(encoding="utf-8")))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
+    """A byte-level BPE learnt from the training split alone; it can spell any text, so nothing is ever unknown."""
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[PAD, CLS, SEP, UNKNOWN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(batches_of(train.texts), trainer=trainer, length=len(train))
+    cls, sep = tokenizer.token_to_id(CLS), tokenizer.token_to_id(SEP)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}", special_tokens=[(CLS, cls), (SEP, sep)]
+    )
+    return tokenizer
+
+
+def pretrained_tokenizer(name: str) -> Tokenizer:
+    """A Hugging Face tokenizer by name or local folder; code that comes with it is never run.
+
+    Raises:
+        UserError: if it cannot be loaded.
+    """
+    local = Path(name).expanduser() / TOKENIZER
+    try:
+        if local.is_file():
+            return load_tokenizer(local)
+        from transformers import AutoTokenizer  # 1 s; only who fine-tunes pays for it
+
+        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=only_local(name))
+        backend = found.backend_tokenizer
+        return Tokenizer.from_str(_without_padding(backend.to_str()))
+    except Exception as error:
+        raise fail(
+            "encoding.pretrained",
+            f"the tokenizer {name!r} cannot be loaded: {first_line(error)}",
+            "Name a local folder that holds tokenizer.json, or train from scratch with model.pretrained=null.",
+        ) from error
+
+
+def pad_id(tokenizer: Tokenizer) -> int:
+    """The id that pads: this project's own, or the name that BERT, RoBERTa and the like give theirs."""
+    for name in (PAD, "[PAD]", "<|padding|>", "<|endoftext|>"):
+        found = tokenizer.token_to_id(name)
+        if found is not None:
+            return int(found)
+    raise fail("encoding.pretrained", "this tokenizer has no padding token.", "Choose an encoder's tokenizer.")
+
+
+def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer at ``path``. Raises ``ValueError`` if it is none, or not the one of the properties beside it."""
+    try:
+        tokenizer = load_tokenizer(path)
+    except Exception as error:  # the library has no error of its own
+        raise ValueError(f"{path.name}: {first_line(error)}") from error
+    if (tokenizer.get_vocab_size(), pad_id(tokenizer)) != (properties["vocab_size"], properties["pad_id"]):
+        raise ValueError(f"{path.name} does not belong to {PROPERTIES}")
+    return tokenizer
+
+
+def batches_of(texts: list[str]) -> Iterator[list[str]]:
+    """The texts in their order, a bounded number of them, and of their characters, at a time; at least one."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        if batch and (len(batch) == _TEXTS or characters + len(text) > _CHARACTERS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text)
+    if batch:
+        yield batch
+
+
+def write_columns(path: Path, columns: Mapping[str, Ragged]) -> None:
+    """Columns of as many items each as an Arrow file."""
+    table = pa.table({name: column.to_arrow() for name, column in columns.items()})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_column(table: pa.Table, name: str) -> Ragged:
+    """A column of :func:`open_columns`'s table; nothing is copied."""
+    column = table[name]
+    return Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])
+
+
+def open_columns(path: Path, items: int) -> pa.Table:
+    """What :func:`write_columns` left, memory-mapped. Raises ``ValueError`` if it holds another number of items."""
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    table.validate(full=True)  # offsets that lead outside would be read as they are
+    if table.num_rows != items:
+        raise ValueError(f"{path.name} holds {table.num_rows} samples, not {items}")
+    return table
+
+
+def check_ids(ids: Ragged, vocab_size: int, longest: int) -> None:
+    """Raises ``ValueError`` if any is none of the vocabulary's, or any item is longer than ``longest``."""
+    lowest, highest = (int(ids.values.min()), int(ids.values.max())) if len(ids.values) else (0, 0)
+    if lowest < 0 or highest >= vocab_size or ids.lengths.max(initial=0) > longest:
+        raise ValueError("there are other tokens than the tokenizer's")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _without_padding(serialized: str) -> str:
+    content = json.loads(serialized)
+    content["padding"] = content["truncation"] = None
+    return json.dumps(content, ensure_ascii=False)
