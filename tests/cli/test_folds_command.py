@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from cli_command import SMALL, Answer, write_table
+from test_readme import clone, commands, run
 
 from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, EXIT_USER
 from counterpoise.jsonio import read_json
 
+__all__ = ["clone"]  # a fixture
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "folds.md"
 KFOLD = ("-m", "sweep=kfold", "folds.count=3", *SMALL)
 
 
@@ -78,7 +81,7 @@ def test_a_fold_that_fails_is_told_and_nothing_is_pooled(place: Path, train: Cal
     answer = train(*KFOLD, "hydra.sweep.dir=sweeps/failing", folder=place)
     assert answer.code == EXIT_FAULT
     assert "fold_1 failed: model.dropout: was 0.5, but is 0.3 now." in answer.out
-    assert "Not pooled: seed 42: fold 1 has not finished." in answer.out
+    assert "Not pooled: seed 42: fold 1 is missing." in answer.out
     assert not (place / "sweeps" / "failing" / "out_of_fold.parquet").exists()
 
 
@@ -139,3 +142,17 @@ def test_a_count_that_is_none_is_told_in_a_multirun_too(place: Path, train: Call
     assert answer.code != EXIT_OK
     assert "folds.count" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_the_multiruns_of_the_page_compose(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = [command for command in commands(PAGE.read_text(encoding="utf-8")) if " -m " in command]
+    assert len(shown) >= 6
+    for command in shown:
+        if "model.transformer=" in command:  # runs that are not there
+            continue
+        capsys.readouterr()
+        assert run(command, monkeypatch, "dry_run=true") == 0, command
+        jobs = capsys.readouterr().out.count("Job fold_")
+        assert jobs == (10 if "count=10" in command else 15 if "seed=" in command else 5), command

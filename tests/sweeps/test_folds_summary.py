@@ -182,8 +182,9 @@ def not_numbers(table: pa.Table) -> pa.Table:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a fold that failed": (lose, "fold 3 has not finished"),
-    "a fold without a result": (forget, "fold 3 has not finished"),
+    "a fold that failed": (lose, "fold 3 is missing"),
+    "a fold without a result": (forget, "fold 3 is missing"),
+    "a fold that does not say what it is of": (change(records="all"), "fold 3 is missing"),
     "other data": (change(data="xyz"), "folds 0 and 3 are not of the same data, dealt in the same way"),
     "another deal": (change(by="group"), "folds 0 and 3 are not of the same data, dealt in the same way"),
     "no predictions": (lambda folder: (folder / "predictions_test.parquet").unlink(), "cannot be used"),
@@ -218,7 +219,7 @@ def test_what_is_whole_is_pooled_beside_what_is_not(nested: Path) -> None:
     fail_job(nested / "fold_1,seed_42", ["fold=1", "seed=42"])
     fail_job(nested / "fold_3,seed_42", ["fold=3", "seed=42"])
     found = pooled(nested)
-    assert found.refused == ["seed 42: folds 1 and 3 have not finished."]
+    assert found.refused == ["seed 42: folds 1 and 3 are missing."]
     assert set(pq.read_table(nested / FILE)["seed"].to_pylist()) == {7, 2025}
     assert set(found.figures["all jobs"]["seeds"]) == {"7", "2025"}
 
@@ -250,3 +251,13 @@ def test_a_job_that_failed_early_still_tells_its_fold(tmp_path: Path) -> None:
     fail_job(tmp_path / "a", ["sweep=kfold", "fold=3", "+seed=7", "folds.count=4"])
     job = read_job(tmp_path / "a")
     assert (job.fold, job.seed, job.configuration) == (3, 7, ("sweep=kfold", "folds.count=4"))
+
+
+def test_runs_that_do_not_say_what_they_are_of(single: Path) -> None:
+    for fold in range(4):
+        fold_run(single, fold, rows=None)
+    (found,) = aggregated(single).values()
+    assert found["over"] == SEEDS
+    assert pooled(single) == OutOfFold()
+    (single / "fold_0" / "training_metadata.json").write_text("{")
+    assert len(summarise(single, collect(single))) == 4

@@ -16,6 +16,9 @@ METRICS = ("accuracy", "f1", "precision", "recall", "macro_f1", "roc_auc", "pr_a
 REPEATS = ("seed", "fold")
 """What varies between repetitions of one configuration."""
 
+SPLIT = {"folds": int, "fold": int, "held_out": str, "records": int, "rows": str}
+"""What a run's metadata must say of its folds: see :func:`counterpoise.data.folds.refold`."""
+
 
 @dataclass(frozen=True)
 class JobSummary:
@@ -87,7 +90,8 @@ def read_job(folder: Path) -> JobSummary:
 def _repeat(overrides: tuple[str, ...], metadata: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     """Seed, fold, and what the fold is of; a job that failed early has but its overrides."""
     split = _mapping(_mapping(metadata, "data_notes"), "split")
-    split = split if split.get("kind") == "folds" else {}
+    if split.get("kind") != "folds" or not all(isinstance(split.get(name), kind) for name, kind in SPLIT.items()):
+        split = {}
     given = dict(item.lstrip("+").partition("=")[::2] for item in overrides)
     seed, fold = (_integer(given.get(name)) for name in REPEATS)
     return {

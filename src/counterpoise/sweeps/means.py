@@ -37,20 +37,20 @@ class Configuration:
     @property
     def cross_validates(self) -> bool:
         """Whether different folds are held out; one that is the same for all jobs is a split as any other."""
-        return len({job.fold for job in [*self.jobs, *self.others] if job.fold is not None}) > 1
+        return self.count > 0 and len({job.fold for job in [*self.jobs, *self.others] if job.fold is not None}) > 1
 
     def folds(self, seed: int | None) -> dict[int, JobSummary]:
         """The finished jobs of a seed by the fold that they held out, ascending."""
-        found = {job.fold: job for job in self.jobs if job.seed == seed and job.fold is not None}
+        found = {job.fold: job for job in self.jobs if job.seed == seed and job.fold is not None and job.split}
         return dict(sorted(found.items()))
 
     @property
     def count(self) -> int:
-        """How many folds there are."""
+        """How many folds there are; 0 for jobs that have none."""
         return max(int(job.split.get("folds", 0)) for job in self.jobs)
 
     def missing(self, seed: int | None) -> list[int]:
-        """The folds of a seed that have not finished."""
+        """The folds of a seed that have not finished, or do not say what they are of."""
         return sorted(set(range(self.count)) - set(self.folds(seed)))
 
 

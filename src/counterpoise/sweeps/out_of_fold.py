@@ -66,7 +66,7 @@ def pool(sweep: Path, jobs: Sequence[JobSummary]) -> OutOfFold:
                 name = "" if configuration.name == WHOLE else f"{configuration.name}, "
                 found.refused.append(f"{name}seed {seed}: {error}")
         if by_seed:
-            job = configuration.jobs[0]
+            job = next(job for job in configuration.jobs if job.split)
             facts = {"records": job.split["records"], "classes": job.classes, "held_out": job.split["held_out"]}
             found.figures[configuration.name] = {**facts, "seeds": by_seed, "over_seeds": _over_seeds(by_seed)}
     if tables:
@@ -84,7 +84,7 @@ def _pooled(configuration: Configuration, seed: int | None) -> tuple[pa.Table, d
     """
     missing, folds = configuration.missing(seed), configuration.folds(seed)
     if missing:
-        raise NotPooledError(f"{_listed(missing)} not finished.")
+        raise NotPooledError(f"{_listed(missing)} missing.")
     first, *others = folds.values()
     for job in others:
         if (job.split, job.classes) != (first.split, first.classes):
@@ -128,7 +128,7 @@ def _check_rows(rows: np.ndarray[Any, np.dtype[np.int64]], split: Mapping[str, A
 
 def _listed(folds: Sequence[int]) -> str:
     *most, last = map(str, folds)
-    return f"folds {', '.join(most)} and {last} have" if most else f"fold {last} has"
+    return f"folds {', '.join(most)} and {last} are" if most else f"fold {last} is"
 
 
 def _over_seeds(by_seed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
