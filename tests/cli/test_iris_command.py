@@ -67,9 +67,9 @@ def test_what_does_not_fit_is_one_problem(pairs: Path, train: Callable[..., Answ
     without = [item for item in GIVEN if "criterion" not in item]
     answer = train(*without, "model.conditioning=gate", folder=pairs)
     assert answer.code == 2
-    assert len(answer.problems) == 1
-    assert "model.conditioning: is gate, but the records of these data have no criterion." in answer.problems[0]
+    assert answer.problems[0] == "1 problem:"
+    assert "model.conditioning: is gate, but the records of these data have no criterion." in answer.problems[1]
     answer = train("model=gnn", "encoder=lsa", folder=pairs)
     assert answer.code == 2
-    assert len(answer.problems) == 1
     assert "encoder: GraphEncoding uses none." in answer.problems[0]
+    assert len(answer.problems) == 1
