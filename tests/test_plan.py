@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch import nn
 
 from counterpoise.config import resolvers
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.config.hardware import Device, HardwareConfig
 from counterpoise.errors import UserError
-from counterpoise.plan import Plan, describe, make_plan, read_profiles, settle_hardware
+from counterpoise.plan import Plan, describe, describe_parameters, make_plan, read_profiles, settle_hardware
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PROFILES = read_profiles(CONF / "hardware")
@@ -166,3 +167,9 @@ def test_the_recipe_stands_in_for_auto_and_a_number_for_itself() -> None:
     given = experiment("optimizer.lr=0.5", "lr_finder=true")
     assert (given.given_lr, given.finds_lr) == (0.5, True)
     assert not experiment().finds_lr
+
+
+def test_parameters_for_people() -> None:
+    model = nn.Sequential(nn.Linear(100, 20), nn.Linear(20, 1))
+    model[1].requires_grad_(False)
+    assert describe_parameters(model) == "2,020 trainable of 2,041"

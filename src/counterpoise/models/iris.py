@@ -25,7 +25,7 @@ from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Ran
 from counterpoise.errors import fail
 from counterpoise.models.base import Attribution, Model, ModelContext, ModelOutput, output_layer, padding_mask
 
-Conditioning = Literal["auto", "none", "concat", "product", "gate", "guided"]
+Conditioning = Literal["auto", "none", "concat", "product", "gate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class IRIS(Model):
         self.conditioning = _settled(config.conditioning, asked)
         self.retrieval = Retrieval(config, size, self.conditioning)
         self.dropout = nn.Dropout(config.dropout)
-        beside = 1 if self.conditioning in ("concat", "product", "guided") else 0
+        beside = 1 if self.conditioning in ("concat", "product") else 0
         self.head = decision((config.queries + beside) * size, context)
 
     def forward(self, chunks: Tensor, lengths: Tensor, criterion: Tensor | None = None) -> ModelOutput:
@@ -124,14 +124,14 @@ class IRIS(Model):
     def _factor(self, criterion: Tensor | None) -> Tensor | None:
         """What is read is multiplied by it, ``[B, D]``. Numbers of a unit vector are about ``1 / √D``: scaled to 1, a
         product of two has the size of one."""
-        if self.conditioning not in ("product", "gate", "guided"):
+        if self.conditioning not in ("product", "gate"):
             return None
         assert criterion is not None
         return criterion * math.sqrt(criterion.shape[1])
 
     def _beside(self, criterion: Tensor | None) -> Tensor | None:
         """What the head reads beside it, ``[B, D]``."""
-        return criterion if self.conditioning in ("concat", "product", "guided") else None
+        return criterion if self.conditioning in ("concat", "product") else None
 
 
 class Retrieval(nn.Module):
@@ -139,7 +139,6 @@ class Retrieval(nn.Module):
 
     def __init__(self, config: IRISConfig, size: int, conditioning: Conditioning) -> None:
         super().__init__()
-        self.guided = conditioning in ("gate", "guided")
         self.retrieved = config.retrieved
         self.temperature = config.temperature
         self.queries = nn.Parameter(F.normalize(torch.randn(config.queries, size), dim=1))
@@ -157,26 +156,26 @@ class Retrieval(nn.Module):
     def _scores(self, chunks: Tensor, criterion: Tensor | None) -> Tensor:
         """Cosine similarity of every query with every chunk, ``[B, Q, L]``.
 
-        That of a query with a criterion in it is taken apart, ``(q + c) · e / ‖q + c‖``: the queries of all samples,
+        That of a query with a criterion in it is taken apart, ``(q + gc) · e / ‖q + gc‖``: the queries of all samples,
         ``[B, Q, D]``, are then never made.
         """
-        queries = F.normalize(self.queries, dim=1)
+        queries = self.directions()
         scores = F.linear(chunks, queries)
-        if self.guided:
+        if self.gate is not None:
             assert criterion is not None
-            shift = self._shift(criterion)
+            shift = self.gate * criterion
             scores = scores + (chunks @ shift[:, :, None])
             lengths = (1 + 2 * F.linear(shift, queries) + shift.square().sum(1, keepdim=True)).clamp(min=1e-12).sqrt()
             scores = scores / lengths[:, None]
         return scores.transpose(1, 2)
 
-    def _shift(self, criterion: Tensor) -> Tensor:
-        """What a criterion adds to every query, ``[B, D]``."""
-        return criterion if self.gate is None else self.gate * criterion
+    def directions(self) -> Tensor:
+        """The queries at length 1, ``[Q, D]``, without a criterion."""
+        return F.normalize(self.queries, dim=1)
 
     def similarity(self) -> Tensor:
         """Mean squared cosine similarity of two different queries, a scalar; 0 for a single one."""
-        queries = F.normalize(self.queries, dim=1)
+        queries = self.directions()
         count = len(queries)
         others = (queries @ queries.T).square().sum() - count  # each with itself is 1
         return others / max(count * (count - 1), 1)
