@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch import nn
 
 from counterpoise.config import resolvers
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.config.hardware import Device, HardwareConfig
 from counterpoise.errors import UserError
-from counterpoise.plan import Plan, describe, make_plan, read_profiles, settle_hardware
+from counterpoise.plan import Plan, describe, describe_parameters, make_plan, read_profiles, settle_hardware
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 PROFILES = read_profiles(CONF / "hardware")
@@ -180,3 +181,9 @@ def test_documents_in_chunks_are_bounded_by_tokens() -> None:
     assert plan_of(*size, "train.batch_tokens=777").batch_tokens == 777
     assert plan_of(*size).lr_factor == 1.0
     assert plan_of("model=transformer").batch_tokens is None
+
+
+def test_parameters_for_people() -> None:
+    model = nn.Sequential(nn.Linear(100, 20), nn.Linear(20, 1))
+    model[1].requires_grad_(False)
+    assert describe_parameters(model) == "2,020 trainable of 2,041"

@@ -63,13 +63,25 @@ def test_the_same_command_gives_the_same_figures(pairs: Path, train: Callable[..
     assert results[0]["valid"] == results[1]["valid"]
 
 
+def test_a_curve_of_the_range_test_depends_on_the_encoder(pairs: Path, train: Callable[..., Answer]) -> None:
+    search = ("lr_finder=true", "lr_range_test.updates=20", "train.epochs=1")
+    keys = []
+    for name, more in (("lsa", ()), ("terms", ("encoder.max_terms=40",))):
+        assert train(*GIVEN, *search, *more, f"hydra.run.dir={name}", folder=pairs).code == 0
+        keys.append(read_json(pairs / name / "lr_finder.json")["key"]["encoding"])
+    assert keys[0]["encoder"]["class"] == "counterpoise.data.encoders.lsa.LSA"
+    assert keys[1]["encoder"]["config"]["max_terms"] == 40
+    assert keys[0]["files"].keys() >= {"encoder.json", "encoder_terms.json"}
+    assert keys[0]["files"] != keys[1]["files"]
+
+
 def test_what_does_not_fit_is_one_problem(pairs: Path, train: Callable[..., Answer]) -> None:
     without = [item for item in GIVEN if "criterion" not in item]
     answer = train(*without, "model.conditioning=gate", folder=pairs)
     assert answer.code == 2
-    assert len(answer.problems) == 1
-    assert "model.conditioning: is gate, but the records of these data have no criterion." in answer.problems[0]
+    assert answer.problems[0] == "1 problem:"
+    assert "model.conditioning: is gate, but the records of these data have no criterion." in answer.problems[1]
     answer = train("model=gnn", "encoder=lsa", folder=pairs)
     assert answer.code == 2
-    assert len(answer.problems) == 1
     assert "encoder: GraphEncoding uses none." in answer.problems[0]
+    assert len(answer.problems) == 1

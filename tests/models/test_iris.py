@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Batch
+from counterpoise.data.encode.embeddings import Embeddings, EmbeddingsConfig
+from counterpoise.data.encoders.hashing import Hashing, HashingConfig
 from counterpoise.data.loader import Loader
+from counterpoise.data.records import Dataset, Records
 from counterpoise.engine.trainer import Trainer
 from counterpoise.errors import UserError
 from counterpoise.losses import CrossEntropy, CrossEntropyConfig, LossContext
 from counterpoise.models.base import ModelContext
 from counterpoise.models.iris import IRIS, IRISConfig
 from counterpoise.optim.adamw import AdamW, AdamWConfig
+from counterpoise.optim.schedules import Horizon, LinearWarmup, LinearWarmupConfig
 
 SIZE = 12
 CONDITIONINGS = ("none", "concat", "product", "gate")
@@ -146,8 +152,6 @@ def test_the_length_of_a_query_changes_nothing(conditioning: str) -> None:
     attention = after.attention
     assert attention is not None
     assert attention.amax(2).max() < 0.999, "no query looks at one chunk alone"
-    directions = model.retrieval.directions(given["criterion"])
-    torch.testing.assert_close(directions.norm(dim=-1), torch.ones(directions.shape[:-1]))
 
 
 def test_the_same_query_retrieves_and_attends() -> None:
@@ -160,6 +164,17 @@ def test_the_same_query_retrieves_and_attends() -> None:
         assert kept.sum() == 3
         assert query[kept].min() > query[~kept].max()
         torch.testing.assert_close(weights[kept].log().diff(), (query[kept] / 0.1).diff(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_gated_query_is_of_length_one_too() -> None:
+    model, given = build(criteria=True, conditioning="gate", retrieved=9), inputs([9], criterion=True)
+    with torch.no_grad():
+        model.retrieval.gate.copy_(torch.linspace(-2, 3, SIZE))
+    attention = model(**given).attention
+    assert attention is not None
+    asked = F.normalize(model.retrieval.queries, dim=1) + model.retrieval.gate * given["criterion"]
+    cosines = F.normalize(asked, dim=1) @ given["chunks"][0].T
+    torch.testing.assert_close(attention[0], (cosines / 0.1).softmax(1), rtol=1e-4, atol=1e-6)
 
 
 def test_attention_sums_to_one_over_what_is_retrieved() -> None:
@@ -331,3 +346,35 @@ def test_queries_are_random_and_of_length_one_at_first() -> None:
     assert not torch.equal(first, second)
     torch.testing.assert_close(first, build(seed=1).retrieval.queries, rtol=0, atol=0)
     assert math.isclose(IRISConfig().temperature, 0.1)
+
+
+# A public mistake: a long post is truncated to what the encoder reads, so that its end never counts.
+def test_the_end_of_a_long_document_counts(tmp_path: Path) -> None:
+    filler = " ".join(f"word{number % 70}" for number in range(1_500))
+    texts = [f"{filler} lies awake at night", f"{filler} sleeps soundly every night"]
+    part = Records.from_columns({"row": [0, 1], "text": texts, "label": [1, 0]}, ("no", "yes"))
+    encoding = Embeddings(EmbeddingsConfig(), Hashing(HashingConfig(size=64)))
+    encoded = encoding.encode(Dataset("long", part, part, None), Cache(tmp_path))
+    model = loud(build(size=64, queries=8, retrieved=60))
+    given = encoded.splits["train"].batch(np.array([0, 1])).inputs
+    assert isinstance(given, dict)
+    assert given["lengths"].min() > 40
+    logits = model(**given).logits
+    assert (logits[0] - logits[1]).abs().max() > 1e-3
+
+
+# A public mistake: the warm-up is stepped once an epoch, so that training is over before it ends.
+def test_the_warm_up_ends_within_the_first_epochs() -> None:
+    split = Given(inputs([3] * 40), [0, 1] * 20)
+    model = build()
+    optimizer = AdamW(AdamWConfig(), model, 1e-3)
+    schedule = LinearWarmup(LinearWarmupConfig(warmup_ratio=0.1), optimizer, Horizon(10 * 10, 0.1, True))
+    rates = []
+    loss = CrossEntropy(CrossEntropyConfig(), LossContext(np.array([20, 20]), ("a", "b"), None))
+    trainer = Trainer(model, optimizer, loss, epochs=10, schedule=schedule, log_every=1)
+    step = optimizer.step
+    optimizer.step = lambda *given: (rates.append(optimizer.param_groups[0]["lr"]), step(*given))[1]  # type: ignore[method-assign, func-returns-value]
+    trainer.fit(Loader(split, batch_size=2, accumulation=2), split)
+    assert len(rates) == 100
+    assert np.argmax(rates) in (9, 10)
+    assert max(rates) == pytest.approx(1e-3, rel=0.11)

@@ -72,7 +72,7 @@ class IRIS(Model):
         size, asked = int(context.encoding["size"]), bool(context.encoding["criteria"])
         self.config = config
         self.conditioning = _settled(config.conditioning, asked)
-        self.retrieval = Retrieval(config, size, gated=self.conditioning == "gate")
+        self.retrieval = Retrieval(config, size, self.conditioning)
         self.dropout = nn.Dropout(config.dropout)
         beside = 1 if self.conditioning in ("concat", "product") else 0
         self.head = decision((config.queries + beside) * size, context)
@@ -137,33 +137,45 @@ class IRIS(Model):
 class Retrieval(nn.Module):
     """The queries, and which chunks of a document each of them attends to."""
 
-    def __init__(self, config: IRISConfig, size: int, *, gated: bool) -> None:
+    def __init__(self, config: IRISConfig, size: int, conditioning: Conditioning) -> None:
         super().__init__()
         self.retrieved = config.retrieved
         self.temperature = config.temperature
         self.queries = nn.Parameter(F.normalize(torch.randn(config.queries, size), dim=1))
-        self.gate = nn.Parameter(torch.ones(size)) if gated else None
+        self.gate = nn.Parameter(torch.ones(size)) if conditioning == "gate" else None
 
     def forward(self, chunks: Tensor, lengths: Tensor, criterion: Tensor | None) -> Tensor:
         """Attention ``[B, Q, L]`` over each document's own chunks; one and the same query retrieves and attends."""
-        scores = self.directions(criterion) @ chunks.transpose(1, 2)
+        scores = self._scores(chunks, criterion)
         kept = padding_mask(lengths, chunks.shape[1])[:, None].expand_as(scores)
         if chunks.shape[1] > self.retrieved:
             best = scores.detach().masked_fill(~kept, float("-inf")).topk(self.retrieved, dim=2).indices
             kept = kept & torch.zeros_like(kept).scatter(2, best, True)
         return (scores / self.temperature).masked_fill(~kept, float("-inf")).softmax(dim=2)
 
-    def directions(self, criterion: Tensor | None = None) -> Tensor:
-        """The queries at length 1, ``[Q, D]``; those that a criterion has a part in ``[B, Q, D]``."""
-        queries = F.normalize(self.queries, dim=1)
-        if self.gate is None:
-            return queries
-        assert criterion is not None
-        return F.normalize(queries + (self.gate * criterion)[:, None], dim=2)
+    def _scores(self, chunks: Tensor, criterion: Tensor | None) -> Tensor:
+        """Cosine similarity of every query with every chunk, ``[B, Q, L]``.
+
+        That of a query with a criterion in it is taken apart, ``(q + gc) · e / ‖q + gc‖``: the queries of all samples,
+        ``[B, Q, D]``, are then never made.
+        """
+        queries = self.directions()
+        scores = F.linear(chunks, queries)
+        if self.gate is not None:
+            assert criterion is not None
+            shift = self.gate * criterion
+            scores = scores + (chunks @ shift[:, :, None])
+            lengths = (1 + 2 * F.linear(shift, queries) + shift.square().sum(1, keepdim=True)).clamp(min=1e-12).sqrt()
+            scores = scores / lengths[:, None]
+        return scores.transpose(1, 2)
+
+    def directions(self) -> Tensor:
+        """The queries at length 1, ``[Q, D]``, without a criterion."""
+        return F.normalize(self.queries, dim=1)
 
     def similarity(self) -> Tensor:
         """Mean squared cosine similarity of two different queries, a scalar; 0 for a single one."""
-        queries = F.normalize(self.queries, dim=1)
+        queries = self.directions()
         count = len(queries)
         others = (queries @ queries.T).square().sum() - count  # each with itself is 1
         return others / max(count * (count - 1), 1)
