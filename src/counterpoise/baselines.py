@@ -1,7 +1,8 @@
 """The bars that any network must clear: the majority class, and words (or types of nodes) with logistic regression.
 
-An F1 or an accuracy says little alone; beside these it says whether anything was learnt. Pairs of a text and a criterion
-have a third one, how often each criterion applies. scikit-learn is imported only when logistic regression is computed.
+An F1 or an accuracy says little alone; beside these it says whether anything was learnt. Pairs of a text and a
+criterion have a third one, how often each criterion applies. scikit-learn is imported only when logistic regression is
+computed.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class DemoDocumentsConfig(SourceConfig):
     """Share of the stories for the test; 0 leaves no test split."""
     class_shares: Annotated[tuple[float, ...], POSITIVE] = (0.6, 0.27, 0.11)
     """Relative shares of general, teen and mature, exact to rounding in every split; they need not add up to 1."""
-    median_words: Annotated[int, Range(ge=LENGTHS[0], le=LENGTHS[1])] = 1700
+    median_words: Annotated[int, Range(ge=LENGTHS[0], le=LENGTHS[1])] = 2000
     """Median length of a story, in words."""
     length_spread: Annotated[float, Range(ge=0, le=2)] = 0.9
     """Standard deviation of the logarithm of the length; 0 makes all equally long, more lengthens the tail."""
