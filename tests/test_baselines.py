@@ -1,4 +1,4 @@
-"""The two baselines: what they learn, what they survive, and the known figure on real code."""
+"""The baselines: what they learn, what they survive, and the known figure on real code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from counterpoise.baselines import baseline_metrics, majority, tfidf_logistic, type_counts_logistic
+from counterpoise import baselines
+from counterpoise.baselines import (
+    baseline_metrics,
+    criterion_prior,
+    majority,
+    tfidf_logistic,
+    type_counts_logistic,
+)
 from counterpoise.data.graphs import Graphs
 from counterpoise.data.records import Dataset, Records
 
@@ -169,3 +177,67 @@ def test_graphs_of_one_class_or_without_edges() -> None:
     none = replace(none, targets=none.sources, edge_types=none.sources)
     records = Records.from_graphs(none, {"row": [0, 1], "label": [0, 1]}, ("few", "many"))
     assert type_counts_logistic(records, {"test": records})["test"].shape == (2, 2)
+
+
+def pairs(texts: Sequence[str], criteria: Sequence[str | None], labels: Sequence[int]) -> Records:
+    columns = {"row": list(range(len(texts))), "text": list(texts), "criterion": list(criteria), "label": list(labels)}
+    return Records.from_columns(columns, ("no", "yes"))
+
+
+def crossed(n: int, seed: int) -> Records:
+    """Whether the text fits the criterion, which neither tells alone: about apples, ``red`` fits; about pears, not."""
+    rng = np.random.default_rng(seed)
+    red, apples = rng.integers(0, 2, (2, n)).astype(bool)
+    texts = [f"it is {'red' if r else 'green'} no {v}" for r, v in zip(red, rng.integers(0, 20, n), strict=True)]
+    return pairs(texts, ["apples" if a else "pears" for a in apples], (red == apples).astype(int).tolist())
+
+
+def test_criterion_prior_is_each_criterions_share_drawn_a_little_to_the_overall() -> None:
+    train = pairs(["t"] * 8, ["a", "a", "a", "b", "b", "b", "b", None], [1, 1, 0, 0, 0, 0, 1, 0])
+    table = criterion_prior(train, {"test": pairs(["u"] * 4, ["a", "b", "new", None], [0, 0, 0, 0])})["test"]
+    overall = 3 / 8
+    wanted = [(2 + overall) / 4, (1 + overall) / 5, overall, overall / 2]
+    assert table[:, 1].tolist() == pytest.approx(wanted)
+    assert table.sum(axis=1).tolist() == pytest.approx([1] * 4)
+    assert criterion_prior(train, {"none": pairs([], [], [])})["none"].shape == (0, 2)
+
+
+def test_pairs_have_a_criterion_prior_and_figures_by_criterion() -> None:
+    train, valid = crossed(200, 0), crossed(60, 1)
+    found = baseline_metrics(Dataset("fruit", train, valid, None))
+    assert list(found) == ["majority", "criterion_prior", "tfidf_logistic"]
+    for splits in found.values():
+        assert list(splits["valid"]["criteria"]) == ["apples", "pears"]
+        assert sum(each["n"] for each in splits["valid"]["criteria"].values()) == 60
+    assert found["tfidf_logistic"]["valid"]["accuracy"] == 1
+    assert found["criterion_prior"]["valid"]["roc_auc"] < 0.7
+    assert baseline_metrics(Dataset("fruit", train, valid, None)) == found
+
+
+# The same as scikit-learn does from dense features that are put together here, pair by pair.
+def test_pairs_are_seen_as_text_criterion_likeness_and_text_by_criterion(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["red apples here", "green pears here", "red apples", "green apples there", "red pears", "there are pears"]
+    train = pairs(texts * 2, ["red apples"] * 6 + ["green pears"] * 6, [1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0])
+    other = pairs([*texts[:3], "apples"], ["green pears", "red apples", "red pears", None], [0, 1, 0, 1])
+    words = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True, min_df=2).fit(
+        [*texts, "green pears", "red apples"]
+    )
+
+    def dense(records: Records, blocks: Sequence[str]) -> np.ndarray:
+        rows = []
+        for text, criterion in zip(records.texts, records.table["criterion"].to_pylist(), strict=True):
+            left, right = words.transform([text, criterion or ""]).toarray()
+            own = [left if criterion == block else 0 * left for block in blocks]
+            rows.append(np.concatenate([left, right, [left @ right], *own]))
+        return np.stack(rows)
+
+    for most, blocks in ((50, ["green pears", "red apples"]), (1, [])):
+        monkeypatch.setattr(baselines, "MOST_CROSSED", most)
+        model = LogisticRegression(class_weight="balanced", max_iter=1000).fit(dense(train, blocks), train.labels)
+        found = tfidf_logistic(train, {"other": other})["other"]
+        np.testing.assert_allclose(found, model.predict_proba(dense(other, blocks)), atol=1e-4)
+
+
+def test_pairs_without_any_token_fall_back_to_the_majority() -> None:
+    train = pairs(["", " "], ["", None], [0, 1])
+    assert tfidf_logistic(train, {"valid": train})["valid"].tolist() == [[0.5, 0.5]] * 2

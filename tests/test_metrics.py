@@ -15,12 +15,15 @@ from sklearn import metrics as reference
 
 from counterpoise.config.schema import parse
 from counterpoise.errors import UserError
+from counterpoise.jsonio import dumps
 from counterpoise.metrics import (
     METRICS,
     Objective,
     ObjectiveConfig,
+    by_criterion,
     classification_metrics,
     confusion_matrix,
+    metrics_by,
     predicted_classes,
 )
 
@@ -306,3 +309,42 @@ def test_objective_refuses(values: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError) as caught:
         objective(**values)
     assert expected in str(caught.value)
+
+
+def test_figures_of_a_criterion_are_those_of_its_samples() -> None:
+    rng = np.random.default_rng(0)
+    criteria = [f"c{number}" for number in rng.integers(0, 4, 200)]
+    labels = rng.integers(0, 2, 200)
+    labels[[name == "c3" for name in criteria]] = 0
+    positive = rng.random(200)
+    table = np.stack([1 - positive, positive], axis=1)
+    found = metrics_by(criteria, labels, table, ("no", "yes"))
+    assert list(found) == ["c0", "c1", "c2", "c3"]
+    for criterion, figures in found.items():
+        mine = np.array(criteria) == criterion
+        truth, predicted = labels[mine], (positive[mine] > 0.5).astype(int)
+        assert figures["n"] == mine.sum()
+        assert figures["positives"] == truth.sum()
+        assert figures["f1"] == pytest.approx(reference.f1_score(truth, predicted, zero_division=0))
+        assert figures["precision"] == pytest.approx(reference.precision_score(truth, predicted, zero_division=0))
+        assert figures["recall"] == pytest.approx(reference.recall_score(truth, predicted, zero_division=0))
+        if truth.any():
+            assert figures["roc_auc"] == pytest.approx(reference.roc_auc_score(truth, positive[mine]))
+    assert np.isnan(found["c3"]["roc_auc"])
+    assert json.loads(dumps(found))["c3"]["roc_auc"] is None
+
+
+def test_three_classes_have_no_positives_by_criterion() -> None:
+    found = metrics_by(["a", "b"], [0, 2], np.eye(3)[[0, 2]], ("x", "y", "z"))
+    assert set(found["a"]) == {"n", "f1", "precision", "recall", "roc_auc"}
+
+
+def test_more_criteria_than_are_listed_have_no_figures() -> None:
+    table = np.full((101, 2), 0.5)
+    names = [str(number) for number in range(101)]
+    assert by_criterion(names, [0] * 101, table, ("no", "yes")) == {}
+    assert len(by_criterion(names[:100], [0] * 100, table[:100], ("no", "yes"))["criteria"]) == 100
+    with pytest.raises(ValueError, match="probabilities"):
+        metrics_by(names, [0] * 101, table[:5], ("no", "yes"))
+    with pytest.raises(ValueError, match="each of 101 samples, got 3"):
+        metrics_by(names[:3], [0] * 101, table, ("no", "yes"))

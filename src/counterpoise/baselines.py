@@ -1,7 +1,8 @@
 """The bars that any network must clear: the majority class, and words (or types of nodes) with logistic regression.
 
-An F1 or an accuracy says little alone; beside these it says whether anything was learnt. Pairs of a text and a criterion
-have a third one, how often each criterion applies. scikit-learn is imported only when logistic regression is computed.
+An F1 or an accuracy says little alone; beside these it says whether anything was learnt. Pairs of a text and a
+criterion have a third one, how often each criterion applies. scikit-learn is imported only when logistic regression is
+computed.
 """
 
 from __future__ import annotations
@@ -184,17 +185,17 @@ def _criteria(records: Records) -> list[str]:
 
 def _fit(texts: list[str], labels: NDArray[np.int64]) -> tuple[Any, Any] | None:
     """The vectoriser and the model; ``None`` if the texts hold no token at all."""
-    words = _vectoriser(texts)
-    return None if words is None else (words, _logistic(words.transform(texts), labels))
+    fitted = _tfidf(texts)
+    return None if fitted is None else (fitted[0], _logistic(fitted[1], labels))
 
 
 def _fit_pairs(train: Records) -> tuple[Any, Any] | None:
     """What makes features of pairs, and the model; ``None`` if the texts hold no token at all."""
     criteria = sorted(set(_criteria(train)))
-    words = _vectoriser([*_unique(train.texts)[0], *criteria])
-    if words is None:
+    fitted = _tfidf([*_unique(train.texts)[0], *criteria])
+    if fitted is None:
         return None
-    pairs = _Pairs(words, criteria)
+    pairs = _Pairs(fitted[0], criteria)
     return pairs, _logistic(pairs.transform(train), train.labels)
 
 
@@ -204,14 +205,17 @@ def _logistic(features: Any, labels: NDArray[np.int64]) -> Any:
     return LogisticRegression(class_weight="balanced", max_iter=1000).fit(features, labels)
 
 
-def _vectoriser(texts: list[str]) -> Any:
-    """TF-IDF of the tokens that occur in two texts at least, or else in one; ``None`` if there are none."""
+def _tfidf(texts: list[str]) -> tuple[Any, Any] | None:
+    """The vectoriser of tokens that occur in two texts at least, or else in one, and what it gives for these texts.
+
+    ``None`` if there is no token.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     for min_df in (2, 1):
         words = TfidfVectorizer(token_pattern=_TOKEN, lowercase=False, sublinear_tf=True, min_df=min_df)
         try:
-            return words.fit(texts)
+            return words, words.fit_transform(texts)
         except ValueError:  # no token is left
             continue
     return None

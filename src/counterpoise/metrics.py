@@ -120,9 +120,11 @@ def metrics_by(
         ``positives``, the samples of class 1.
 
     Raises:
-        ValueError: as :func:`classification_metrics`.
+        ValueError: as :func:`classification_metrics`, or without a criterion for each sample.
     """
     truth, table = _checked(labels, probabilities, len(classes))
+    if len(criteria) != len(truth):
+        raise ValueError(f"needs a criterion for each of {len(truth)} samples, got {len(criteria)}")
     members: dict[str, list[int]] = {}
     for position, criterion in enumerate(criteria):
         members.setdefault(criterion, []).append(position)

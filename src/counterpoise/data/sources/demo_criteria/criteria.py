@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from counterpoise.data.sources.prose.grammar import lines, words
+from counterpoise.data.sources.prose.grammar import lines, phrases, words
 
 AFFIRMED = lines(
     """
@@ -74,6 +74,19 @@ DENIED = lines(
     """
 )
 """The writer says that it is not so, or over, or only feared."""
+LEADS = lines(
+    """
+    Then there is <theme>.
+    A word on <theme>.
+    My <kin> asked about <theme>[, as always|].
+    <theme>, of all things.
+    Now for <theme>[, which everybody asks about|].
+    You wanted to hear about <theme>.
+    What was it with <theme>?
+    I have been thinking about <theme>.
+    """
+)
+"""What may introduce any of these: it tells the topic, and nothing else."""
 NTH = words("second third fourth fifth sixth seventh tenth")
 FOLK = words("parents neighbours children friends colleagues cousins students lodgers")
 
@@ -86,6 +99,8 @@ class Criterion:
     """What the column ``criterion`` says."""
     weight: float
     """How often it is true, relative to the others."""
+    themes: tuple[str, ...]
+    """What its topic is called."""
     habits: tuple[str, ...]
     """What somebody does to whom it applies: verb phrases that can follow ``I``, ``never``, ``used to`` and ``who``."""
 
@@ -94,6 +109,7 @@ CRITERIA: dict[str, Criterion] = {
     "fatigue": Criterion(
         sentence="Tiredness: has no energy and is worn out by small tasks",
         weight=0.22,
+        themes=phrases("tiredness; energy; being tired; my energy; fatigue"),
         habits=lines(
             """
             feel worn out [before noon|after <number> minutes|by the smallest task]
@@ -110,6 +126,7 @@ CRITERIA: dict[str, Criterion] = {
     "sleep": Criterion(
         sentence="Trouble sleeping: lies awake, wakes too early or sleeps far too long",
         weight=0.18,
+        themes=phrases("sleep; my nights; sleeping; bedtime; early waking"),
         habits=lines(
             """
             lie awake until <hour> in the morning
@@ -126,6 +143,7 @@ CRITERIA: dict[str, Criterion] = {
     "work": Criterion(
         sentence="Conflict at work: quarrels with colleagues or a superior, is treated unfairly",
         weight=0.14,
+        themes=phrases("work; the office; quarrels at work; my colleagues; the boss"),
         habits=lines(
             """
             quarrel with [the boss|a colleague|the whole team|the supervisor]
@@ -142,6 +160,7 @@ CRITERIA: dict[str, Criterion] = {
     "money": Criterion(
         sentence="Money worries: cannot pay bills, is in debt or fears for the rent",
         weight=0.11,
+        themes=phrases("money; the bills; the rent; debt; money worries"),
         habits=lines(
             """
             worry about the rent [every month|as soon as the month begins]
@@ -158,6 +177,7 @@ CRITERIA: dict[str, Criterion] = {
     "focus": Criterion(
         sentence="Poor concentration: loses the thread when reading, talking or working",
         weight=0.09,
+        themes=phrases("concentration; reading; attention; focus; losing the thread"),
         habits=lines(
             """
             read the same page <number> times [and forget it|without taking it in]
@@ -174,6 +194,7 @@ CRITERIA: dict[str, Criterion] = {
     "appetite": Criterion(
         sentence="Changed appetite: eats hardly anything, or far more than before",
         weight=0.07,
+        themes=phrases("appetite; eating; meals; food; my appetite"),
         habits=lines(
             """
             eat hardly anything [but dry toast|all day|at dinner]
@@ -190,6 +211,7 @@ CRITERIA: dict[str, Criterion] = {
     "restless": Criterion(
         sentence="Restlessness: cannot sit still, paces up and down or fidgets",
         weight=0.05,
+        themes=phrases("restlessness; sitting still; fidgeting; pacing"),
         habits=lines(
             """
             pace up and down the [kitchen|hallway|office] for hours
@@ -204,6 +226,7 @@ CRITERIA: dict[str, Criterion] = {
     "guilt": Criterion(
         sentence="Guilt: reproaches oneself and feels to blame for what went wrong",
         weight=0.035,
+        themes=phrases("guilt; blame; my conscience; feeling guilty"),
         habits=lines(
             """
             feel guilty [about everything|for the smallest thing|toward the whole family]
@@ -218,6 +241,7 @@ CRITERIA: dict[str, Criterion] = {
     "alone": Criterion(
         sentence="Loneliness: withdraws from friends and has nobody to talk to",
         weight=0.025,
+        themes=phrases("loneliness; friends; company; being alone"),
         habits=lines(
             """
             have nobody to talk to [on weekends|after work|at all]
@@ -232,6 +256,7 @@ CRITERIA: dict[str, Criterion] = {
     "aches": Criterion(
         sentence="Aches: headaches, back pain or stomach trouble without a clear cause",
         weight=0.02,
+        themes=phrases("headaches; my back; pain; stomach trouble; aches"),
         habits=lines(
             """
             have a headache [by noon|every evening|behind one eye]

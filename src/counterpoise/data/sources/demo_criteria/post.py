@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from counterpoise.data.sources.demo_criteria.criteria import AFFIRMED, CRITERIA, DENIED, FOLK, NTH, OF_OTHERS
+from counterpoise.data.sources.demo_criteria.criteria import AFFIRMED, CRITERIA, DENIED, FOLK, LEADS, NTH, OF_OTHERS
 from counterpoise.data.sources.prose.counts import long_tailed, poisson
 from counterpoise.data.sources.prose.everyday import EVERYDAY
 from counterpoise.data.sources.prose.grammar import Grammar
@@ -17,6 +18,8 @@ LENGTHS = (25, 20_000)
 """Fewest and most words of a post, mentions and decoys aside."""
 _NAMES = tuple(CRITERIA)
 _WEIGHTS = tuple(criterion.weight for criterion in CRITERIA.values())
+_LED = 0.5
+"""Probability that a mention or a decoy is introduced by a sentence that names its topic."""
 _MYSELF = {"self": "myself", "object": "me", "Ahis": "my"}
 _THEMSELVES = {"self": "themselves", "object": "them", "Ahis": "my"}
 
@@ -97,7 +100,8 @@ def _write(target: float, inserts: list[_Insert], rng: Random, own_rng: Random) 
 def _add(insert: _Insert, post: Post, layout: Layout, rng: Random) -> None:
     is_true = insert.frame == "affirmed"
     others = insert.frame == "of_others"
-    text = grammar().draw(f"{insert.criterion}_{insert.frame}", rng, _THEMSELVES if others else _MYSELF)
+    rules = [f"{insert.criterion}_lead"] * (rng.random() < _LED) + [f"{insert.criterion}_{insert.frame}"]
+    text = grammar().passage(rules, rng, _THEMSELVES if others else _MYSELF)
     spans = (post.mentions if is_true else post.decoys).setdefault(insert.criterion, [])
     spans += layout.add(text)
 
@@ -107,7 +111,9 @@ def grammar() -> Grammar:
     """All rules: everyday sentences, and every frame filled with every criterion's habits."""
     rules = LEXICON | EVERYDAY | {"nth": NTH, "folk": FOLK}
     for name, criterion in CRITERIA.items():
-        rules[f"{name}_habit"] = criterion.habits
-        for frame, templates in (("affirmed", AFFIRMED), ("denied", DENIED), ("of_others", OF_OTHERS)):
-            rules[f"{name}_{frame}"] = tuple(template.replace("<habit", f"<{name}_habit") for template in templates)
+        rules |= {f"{name}_habit": criterion.habits, f"{name}_theme": criterion.themes}
+        frames = {"affirmed": AFFIRMED, "denied": DENIED, "of_others": OF_OTHERS, "lead": LEADS}
+        for frame, templates in frames.items():
+            own = (re.sub("<(habit|theme)", rf"<{name}_\1", template) for template in templates)
+            rules[f"{name}_{frame}"] = tuple(own)
     return Grammar(rules, tuple(_MYSELF))

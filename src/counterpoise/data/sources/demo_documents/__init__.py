@@ -35,7 +35,7 @@ class DemoDocumentsConfig(SourceConfig):
     """Share of the stories for the test; 0 leaves no test split."""
     class_shares: Annotated[tuple[float, ...], POSITIVE] = (0.6, 0.27, 0.11)
     """Relative shares of general, teen and mature, exact to rounding in every split; they need not add up to 1."""
-    median_words: Annotated[int, Range(ge=LENGTHS[0], le=LENGTHS[1])] = 1700
+    median_words: Annotated[int, Range(ge=LENGTHS[0], le=LENGTHS[1])] = 2000
     """Median length of a story, in words."""
     length_spread: Annotated[float, Range(ge=0, le=2)] = 0.9
     """Standard deviation of the logarithm of the length; 0 makes all equally long, more lengthens the tail."""
@@ -60,8 +60,8 @@ class DemoDocumentsConfig(SourceConfig):
             )
             return
         if self.valid_share + self.test_share >= 1:
-            message = f"with valid_share={self.valid_share} and {self.test_share=} nothing is left to train on."
-            yield Problem("test_share", message.replace("self.", ""))
+            what = f"with valid_share={self.valid_share} and test_share={self.test_share} nothing is left to train on."
+            yield Problem("test_share", what)
             return
         for split, counts in self.class_counts().items():
             if min(counts) < 1:
@@ -109,7 +109,7 @@ class DemoDocuments(Source):
         for split, counts in self._config.class_counts().items():
             labels = [label for label, count in enumerate(counts) for _ in range(count)]
             Random(f"{self._config.data_seed}/{split}/plan").shuffle(labels)
-            splits[split] = self._split(labels, first_row, exchanged(labels, split, self._config), seen)
+            splits[split] = self._split(labels, first_row, self._told(labels, split), seen)
             first_row += len(labels)
         notes: dict[str, Any] = {"exchanged_train_labels": round(len(splits["train"]) * self._config.label_noise)}
         return Dataset("demo_documents", splits["train"], splits["valid"], splits.get("test"), notes)
@@ -132,12 +132,11 @@ class DemoDocuments(Source):
                 return tale.text, tale.evidence(rating)
         raise fail("size", f"no {self._config.size} different stories could be told.", "Raise median_words.")
 
-
-def exchanged(labels: list[int], split: str, config: DemoDocumentsConfig) -> list[int]:
-    """The labels as they are told: those of the training split with noise."""
-    rng = Random(f"{config.data_seed}/noise")
-    told = list(labels)
-    if split == "train":
-        for index in rng.sample(range(len(labels)), round(len(labels) * config.label_noise)):
-            told[index] = rng.choice([label for label in range(len(CLASSES)) if label != labels[index]])
-    return told
+    def _told(self, labels: list[int], split: str) -> list[int]:
+        """The labels as they are told: in the training split with noise."""
+        told = list(labels)
+        if split == "train":
+            rng = Random(f"{self._config.data_seed}/noise")
+            for index in rng.sample(range(len(labels)), round(len(labels) * self._config.label_noise)):
+                told[index] = rng.choice([label for label in range(len(CLASSES)) if label != labels[index]])
+        return told

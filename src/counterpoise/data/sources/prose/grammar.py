@@ -18,7 +18,7 @@ from random import Random
 
 _MARKS = re.compile(r"[\[\]|]|<[A-Za-z_]+\d*>")
 _BLANKS = re.compile(r" +(?=[,.;:?!])|(?<= ) +")
-_ARTICLE = re.compile(r"\b([Aa]) (?=(?!one\b|once|uni[fvqt]|us[eu]|eu)[aeiou]|hour|honest)")
+_ARTICLE = re.compile(r"\b([Aa]) (?=(?!one\b|once\b|uni[fovqt]|us[eu]|eu)[aeiou]|hour|honest)")
 _START = re.compile(r'(^["\']?|[.!?] ["\']?|\.["\'] ["\']?)([a-z])')
 
 
