@@ -41,7 +41,7 @@ from counterpoise.optim.adamw import AdamW, AdamWConfig
 
 BATCH, ACCUMULATION = 32, 2
 WANTED = 50.0
-"""Times that an epoch on cached embeddings must be faster."""
+"""Times that an epoch on cached embeddings must be faster, with a pretrained encoder."""
 
 
 @dataclass(frozen=True)

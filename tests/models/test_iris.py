@@ -369,11 +369,10 @@ def test_the_warm_up_ends_within_the_first_epochs() -> None:
     model = build()
     optimizer = AdamW(AdamWConfig(), model, 1e-3)
     schedule = LinearWarmup(LinearWarmupConfig(warmup_ratio=0.1), optimizer, Horizon(10 * 10, 0.1, True))
-    rates = []
+    rates: list[float] = []
     loss = CrossEntropy(CrossEntropyConfig(), LossContext(np.array([20, 20]), ("a", "b"), None))
     trainer = Trainer(model, optimizer, loss, epochs=10, schedule=schedule, log_every=1)
-    step = optimizer.step
-    optimizer.step = lambda *given: (rates.append(optimizer.param_groups[0]["lr"]), step(*given))[1]  # type: ignore[method-assign, func-returns-value]
+    optimizer.register_step_pre_hook(lambda given, *_: rates.append(given.param_groups[0]["lr"]))
     trainer.fit(Loader(split, batch_size=2, accumulation=2), split)
     assert len(rates) == 100
     assert np.argmax(rates) in (9, 10)

@@ -42,7 +42,7 @@ class IRISConfig:
     """Weight in the loss of the queries' mean squared cosine similarity with each other."""
     conditioning: Conditioning = "auto"
     """What becomes of a record's criterion: nothing, an input of the head beside what was read (concat), times what was
-    read and beside it (product), or a part of the queries and times what was read (gate). auto: the last where records
+    read and beside it (product), or a part of the queries and times what was read (gate). auto: product where records
     have one, else none."""
     dropout: Annotated[float, Range(ge=0, lt=1)] = 0.0
     """Probability of zeroing a number that the head reads."""
@@ -183,7 +183,7 @@ class Retrieval(nn.Module):
 
 def _settled(asked: Conditioning, criteria: bool) -> Conditioning:
     if asked == "auto":
-        return "gate" if criteria else "none"
+        return "product" if criteria else "none"
     if asked != "none" and not criteria:
         what = f"is {asked}, but the records of these data have no criterion."
         raise fail("model.conditioning", what, "Use model.conditioning=auto, or name data.criterion_column.")
