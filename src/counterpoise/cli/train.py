@@ -69,8 +69,7 @@ def _train(arguments: list[str], conf: Path) -> int:
 
     def single_job(config: DictConfig) -> None:
         try:
-            _refuse_sweep()
-            results.append(train_job(config))
+            results.append(train_job(config, single=True))
         except Exception as error:  # kept for below: Hydra would print a line of its own about it
             caught.append(error)
 
@@ -140,13 +139,15 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrid
         raise
 
 
-def train_job(config: DictConfig) -> Mapping[str, Any]:
-    """One run; its result, or the plan of a dry one."""
+def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
+    """One run; its result, or the plan of a dry one. A ``single`` one is no job of a multirun."""
     _show_warnings()
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
         plain = _plain(config)
+        if single:
+            _refuse_sweep()
         from counterpoise.run import Invocation, run
 
         overrides = tuple(settings.overrides.task)

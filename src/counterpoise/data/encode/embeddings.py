@@ -45,11 +45,11 @@ class EmbeddingsConfig:
 
     unit: Unit = "words"
     """What chunks are made of: so many words, or sentences that have so many words together."""
-    window: Annotated[int, AT_LEAST_ONE] = 48
+    window: Annotated[int, AT_LEAST_ONE] = 16
     """Longest chunk in words."""
-    overlap: Annotated[int, NON_NEGATIVE] = 16
+    overlap: Annotated[int, NON_NEGATIVE] = 8
     """Words that a chunk shares with the one before (unit=words only)."""
-    max_chunks: Annotated[int, AT_LEAST_ONE] = 64
+    max_chunks: Annotated[int, AT_LEAST_ONE] = 512
     """Most chunks of a document; what is behind them is cut, and counted."""
 
     def problems(self) -> Iterable[Problem]:

@@ -29,7 +29,7 @@ _NOTHING = 1e-6
 class LSAConfig:
     """What counts as a term, and how many directions are kept."""
 
-    size: Annotated[int, AT_LEAST_ONE] = 256
+    size: Annotated[int, AT_LEAST_ONE] = 768
     """Numbers of a vector; fewer where the training split has no more directions."""
     ngrams: Annotated[int, Range(ge=1, le=5)] = 2
     """Longest run of words that is a term."""
