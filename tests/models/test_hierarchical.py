@@ -193,7 +193,8 @@ def test_gradient_checkpointing_gives_the_same_gradients_and_reads_twice(kind: s
     for checkpointing in (False, True):
         model = build(kind, dropout=0.2, gradient_checkpointing=checkpointing, pass_tokens=64).train()
         calls: list[int] = []
-        model.encoder.register_forward_pre_hook(lambda module, given, calls=calls: calls.append(1))
+        layer: Any = model.encoder.layers
+        layer[0].register_forward_pre_hook(lambda module, given, calls=calls: calls.append(1))
         torch.manual_seed(1)
         model(**inputs_of()).logits.square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])

@@ -36,6 +36,12 @@ precision there (64 wide, windows of 256 and 512, one core with AVX-512 BF16).""
 class HierarchicalConfig(TextEncoderConfig):
     """Which encoder reads the chunks, and how they become a document."""
 
+    hidden_size: Annotated[int, AT_LEAST_ONE] = 64
+    """Width of a token's state (from scratch only, as are the next two)."""
+    heads: Annotated[int, AT_LEAST_ONE] = 2
+    """Attention heads among the tokens of a chunk; they divide the width."""
+    feed_forward_size: Annotated[int, AT_LEAST_ONE] = 128
+    """Width inside a layer's feed-forward part."""
     attention: Literal["additive", "transformer"] = "additive"
     """Additive attention over the chunks, or that behind transformer layers in which they see each other."""
     attention_size: Annotated[int, AT_LEAST_ONE] = 128
