@@ -1,6 +1,6 @@
-"""Long documents: what it gains to read their real chunks alone.
+"""Long documents: what it gains to read their real chunks alone, and to read frozen embeddings from a cache.
 
-    python benchmarks/documents.py [--data ../shared/data/reviews] [--documents 64] [--rounds 5] [--threads 1]
+    python benchmarks/documents.py [--data ../shared/data/reviews] [--documents 32] [--rounds 5] [--threads 1]
 
 Real chunks: training steps (forward, backward, optimizer) of the hierarchical model on the chunks that documents have,
 packed, short ones together; beside the same model that is given 20 chunks of 512 tokens for every document, whatever
@@ -9,7 +9,8 @@ updates, from the same weights, and take turns, round after round; they must giv
 before the clock runs. What is printed are medians, in documents a second, the median of the rounds' ratios, and the
 ratio that the numbers of tokens alone would give.
 
-Documents are the texts of JSON lines (train.jsonl or train.jsonl.gz in the folder).
+Documents are the texts of JSON lines (train.jsonl or train.jsonl.gz in the folder). The second part is that of
+``benchmarks/embeddings.py``; ``--part`` runs one of both.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import embeddings
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Batch, Encoded
 from counterpoise.data.encode.chunks import Chunks, ChunksConfig
@@ -73,12 +75,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--part", choices=("chunks", "embeddings", "both"), default="both")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    dataset = Table(TableConfig(path=str(options.data))).load()
-    print(f"{options.data}: {len(dataset.train)} documents; {options.threads} threads, {options.precision}")
-    with tempfile.TemporaryDirectory() as folder:
-        real_chunks(dataset, Cache(Path(folder)), options)
+    if options.part != "embeddings":
+        dataset = Table(TableConfig(path=str(options.data))).load()
+        print(f"{options.data}: {len(dataset.train)} documents; {options.threads} threads, {options.precision}")
+        with tempfile.TemporaryDirectory() as folder:
+            real_chunks(dataset, Cache(Path(folder)), options)
+    if options.part != "chunks":
+        encoder = embeddings.default_encoder()
+        embeddings.show(embeddings.measure(encoder, rounds=options.rounds, posts=300, chunks=256))
 
 
 def real_chunks(dataset: Dataset, cache: Cache, options: argparse.Namespace) -> None:
