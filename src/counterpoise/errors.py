@@ -108,7 +108,8 @@ class OutOfMemoryError(TrainingAbortedError):
         self.parts = what, message
         super().__init__(
             f"Out of memory in {what}, and the batch cannot be made smaller: {message} "
-            "Shorten the input (encoding.max_length), use a smaller model, or hardware.precision=bf16."
+            "Shorten the input (encoding.max_length, or max_chunks of documents), recompute activations "
+            "(model.gradient_checkpointing=true), use a smaller model, or hardware.precision=bf16."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -11,8 +11,10 @@ from engine_kit import Recorder, Setup, ToyModel, ToySplit, assert_same_bits, fi
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from counterpoise.data.loader import Group, Loader
 from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.loaders import ForeignLoader, split_batch
+from counterpoise.engine.memory import MemoryPlan
 from counterpoise.engine.trainer import Trainer
 from counterpoise.errors import OutOfMemoryError
 from counterpoise.models.base import ModelOutput
@@ -133,3 +135,55 @@ def test_a_batch_that_cannot_be_split_says_why() -> None:
     batch = next(iter(ForeignLoader([({"nodes": x, "labels": torch.zeros(4).long()})]).groups(0))).batches[0]
     with pytest.raises(OutOfMemoryError, match=r"\(7, 3\)\) does not have the 4 samples first"):
         split_batch(batch, 2)
+
+
+class Long(nn.Module):
+    """Has memory for so many tokens, padding aside."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.failures: list[int] = []
+        self.sizes: list[int] = []
+        self.linear = nn.Linear(1, 2)
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> ModelOutput:
+        tokens = int(lengths.sum())
+        if tokens > self.room:
+            self.failures.append(tokens)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        self.sizes.append(tokens)
+        return ModelOutput(self.linear(lengths[:, None].float()))
+
+
+# Where tokens bound micro-batches, tokens are halved: short samples still go together after long ones did not fit.
+def test_tokens_are_halved_where_they_bound_batches(caplog: pytest.LogCaptureFixture) -> None:
+    split = ToySplit(40, 1)
+    total, longest = int(split.lengths.sum()), int(split.lengths.max())
+    model = Long(total // 8)
+    assert longest < model.room
+    loader = Loader(split, batch_size=40, batch_tokens=total)
+    (group,) = loader.groups(0)
+    memory = MemoryPlan()
+
+    def attempt(group: Group) -> int:
+        for batch in group.batches:
+            model(**batch.inputs)  # type: ignore[arg-type]
+        return len(group.batches)
+
+    batches = memory.train(group, loader, attempt)
+    assert model.failures[0] == total
+    assert all(tokens <= model.room for tokens in model.sizes)
+    assert batches < 40, "samples still share batches"
+    assert "tokens at once in training" in caplog.text
+    before = len(model.failures)
+    memory.train(next(iter(loader.groups(1))), loader, attempt)
+    assert len(model.failures) == before
+    memory.evaluate(SplitBatches(split, 40, total), lambda found: [model(**b.inputs) for _, b in found])
+    assert memory.evaluation_batch is not None
+    assert longest <= memory.evaluation_batch <= model.room
+    with pytest.raises(OutOfMemoryError):
+        memory.evaluate(SplitBatches(split, 40, total), lambda found: [Long(1)(**b.inputs) for _, b in found])
+    model.room = 1
+    with pytest.raises(OutOfMemoryError):
+        memory.train(group, loader, attempt)

@@ -121,13 +121,14 @@ def fold_split(
 def _require_folds(counts: NDArray[np.int64], folds: int, unit: str, classes: Sequence[str] | None) -> None:
     few = [label for label, count in enumerate(counts) if count < folds and (count or classes)]
     if few:
+        most = min(int(counts[label]) for label in few)
+        fewer = f"use folds.count={most} at most, " if most > 1 else ""
+        remedy = f"{fewer}add {unit}, or merge the class with another."
         raise UserError(
             Problem(
                 "folds.count",
                 f"class {name_of(label, classes)} has {counts[label]} {unit}; each of the {folds} folds needs one.",
-                f"Use folds.count={counts[label]} at most, add {unit}, or merge the class with another."
-                if counts[label] > 1
-                else f"Add {unit}, or merge the class with another.",
+                remedy[0].upper() + remedy[1:],
             )
             for label in few
         )

@@ -24,7 +24,7 @@ class FoldsConfig:
     """How all records are dealt into folds; without effect where ``fold`` is null."""
 
     count: Annotated[int, Range(ge=2)] = 5
-    """Parts of equal size, of which ``fold`` is held out."""
+    """Parts of equal size, as far as groups allow, of which ``fold`` is held out."""
     by: Literal["auto", "group", "class"] = "auto"
     """``group``: no group in two parts, class shares as even as that allows. ``class``: class by class. ``auto``: by
     group where records have groups."""

@@ -37,6 +37,8 @@ class Group:
     """This process got no sample of a partial last group: its one batch only keeps it in step, at weight zero."""
     indices: NDArray[np.int64] | None = None
     """This process's samples in the split, where its loader knows them."""
+    tokens: int | None = None
+    """Of its largest micro-batch of several samples, 0 for none, where tokens rather than samples bound it."""
     split: EncodedSplit | None = None
     """With them: the split, in the form that it has in this epoch."""
 
@@ -131,16 +133,24 @@ class Loader:
         mine = samples[self.rank :: self.processes]
         if not len(mine):
             return Group([data.batch(samples[:1])], len(samples), idle=True)
+        group = Group([], len(samples), indices=mine, split=data)
         size = self.batch_size if self.batch_tokens is None else len(mine)
-        return Group(self._micro_batches(data, mine, size), len(samples), indices=mine, split=data)
+        return self._cut(group, size, self.batch_tokens)
 
     def split(self, group: Group, size: int) -> Group:
-        """The same group in micro-batches of at most ``size`` samples."""
+        """The same group in micro-batches of at most ``size`` samples; where tokens bound them, of so many tokens."""
         assert group.indices is not None
-        return replace(group, batches=self._micro_batches(group.split or self.data, group.indices, size))
+        if self.batch_tokens is None:
+            return self._cut(group, size, None)
+        return self._cut(group, len(group.indices), size)
 
-    def _micro_batches(self, data: EncodedSplit, samples: NDArray[np.int64], size: int) -> list[Batch]:
-        return [data.batch(part) for part in cut(samples, self._lengths, size, self.batch_tokens)]
+    def _cut(self, group: Group, size: int, tokens: int | None) -> Group:
+        assert group.indices is not None
+        data = group.split or self.data
+        parts = cut(group.indices, self._lengths, size, tokens)
+        several = [int(self._lengths[part].sum()) for part in parts if len(part) > 1]
+        largest = None if tokens is None else max(several, default=0)
+        return replace(group, batches=[data.batch(part) for part in parts], tokens=largest)
 
 
 def cut(

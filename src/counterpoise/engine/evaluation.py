@@ -65,9 +65,19 @@ class SplitBatches:
         """The same samples in the form that they have in ``epoch`` (zero-based)."""
         return SplitBatches(at_epoch(self.data, epoch), self.batch_size, self.batch_tokens)
 
-    def of_size(self, batch_size: int) -> SplitBatches:
-        """The same samples in batches of another size."""
-        return SplitBatches(self.data, batch_size, self.batch_tokens)
+    @property
+    def size(self) -> int:
+        """Most that a batch holds: tokens where they bound it, else samples. 1 where one sample fills the first."""
+        if self.batch_tokens is None:
+            return min(self.batch_size, len(self.data.labels))
+        longest = int(np.asarray(self.data.lengths).max(initial=0))
+        return 1 if self.batch_size == 1 or longest >= self.batch_tokens else self.batch_tokens
+
+    def of_size(self, size: int) -> SplitBatches:
+        """The same samples in batches of another :attr:`size`."""
+        if self.batch_tokens is None:
+            return SplitBatches(self.data, size)
+        return SplitBatches(self.data, self.batch_size, size)
 
 
 def call(model: nn.Module, inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) -> ModelOutput:

@@ -29,7 +29,7 @@ class GroupSource(Protocol):
         """The groups of ``epoch``, from the one that begins at sample ``consumed`` on."""
 
     def split(self, group: Group, size: int) -> Group:
-        """The same group in micro-batches of at most ``size`` samples."""
+        """The same group in micro-batches of at most ``size`` samples, or tokens where they bound micro-batches."""
 
 
 def as_batch(item: Any, first_row: int = 0) -> Batch:

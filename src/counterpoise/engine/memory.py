@@ -24,6 +24,7 @@ class MemoryPlan:
     """The sizes that were found to fit; ``None`` while nothing has failed. Part of every checkpoint."""
 
     micro_batch: int | None = None
+    """Samples, or tokens where they bound micro-batches."""
     evaluation_batch: int | None = None
 
     def state_dict(self) -> dict[str, int | None]:
@@ -50,11 +51,11 @@ class MemoryPlan:
                 message = str(error).splitlines()[0]
             # Outside of the handler: the exception's frames hold the tensors that have to go.
             free_memory()
-            size = max(map(len, group.batches))
-            self.micro_batch = self._half(size, "training", message)
+            unit = "samples" if group.tokens is None else "tokens"
+            self.micro_batch = self._half(max(_size(group), 1), unit, "training", message)
 
     def _fitted(self, group: Group, source: GroupSource) -> Group:
-        if self.micro_batch is None or max(map(len, group.batches)) <= self.micro_batch:
+        if self.micro_batch is None or _size(group) <= self.micro_batch:
             return group
         return source.split(group, self.micro_batch)
 
@@ -72,18 +73,24 @@ class MemoryPlan:
             except torch.OutOfMemoryError as error:
                 message = str(error).splitlines()[0]
             free_memory()
-            size = min(batches.batch_size, len(batches.data.labels)) if isinstance(batches, SplitBatches) else 1
-            self.evaluation_batch = self._half(size, "evaluation", message)
+            size = batches.size if isinstance(batches, SplitBatches) else 1
+            unit = "samples" if getattr(batches, "batch_tokens", None) is None else "tokens"
+            self.evaluation_batch = self._half(size, unit, "evaluation", message)
 
-    def _half(self, size: int, what: str, message: str) -> int:
+    def _half(self, size: int, unit: str, what: str, message: str) -> int:
         if size == 1:
             raise OutOfMemoryError(what, message)
         smaller = (size + 1) // 2
         log.warning(
-            "Out of memory with %d samples at once in %s: going on with %d, to the same end. %s",
-            *(size, what, smaller, message),
+            "Out of memory with %d %s at once in %s: going on with %d, to the same end. %s",
+            *(size, unit, what, smaller, message),
         )
         return smaller
+
+
+def _size(group: Group) -> int:
+    """Of a group's largest micro-batch that can be cut: in tokens where they bound it, else in samples."""
+    return max(map(len, group.batches)) if group.tokens is None else group.tokens
 
 
 def free_memory() -> None:

@@ -55,7 +55,8 @@ class HierarchicalConfig(TextEncoderConfig):
     chunk_heads: Annotated[int, AT_LEAST_ONE] = 4
     """Their heads."""
     pass_tokens: Annotated[int, AT_LEAST_ONE] = 4096
-    """Most tokens that the encoder reads at once, padding included; at least one chunk. Changes memory, no figure."""
+    """Most tokens that the encoder reads at once, padding included; at least one chunk. It changes memory and speed, no
+    logit; in training what dropout draws."""
 
     def problems(self) -> Iterable[Problem]:
         """Relations between the fields."""

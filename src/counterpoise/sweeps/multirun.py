@@ -23,6 +23,14 @@ class Refused(BaseException):
         self.error = error
 
 
+def _check_counts(config: DictConfig) -> None:
+    """Raises ``Refused`` for several numbers of folds beside ``sweep=kfold``, which has one range of them."""
+    varied = [text for text in config.hydra.overrides.task if text.startswith("folds.count=") and "," in text]
+    if varied and "fold" in (config.hydra.sweeper.get("params") or {}):
+        what = f"{varied[0].partition('=')[2]} are several, but the folds of a sweep are one range."
+        raise Refused(fail("folds.count", what, "Give one command for each."))
+
+
 class Multirun(Callback):
     """One command's multirun: its folder, and a mark for each job that it starts.
 
@@ -46,6 +54,7 @@ class Multirun(Callback):
         count = OmegaConf.select(config, "folds.count")
         if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, and nobody would be told
             raise Refused(fail("folds.count", f"must be >= 2, but is {count}."))
+        _check_counts(config)
         self.path = Path(config.hydra.sweep.dir)
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
         Multirun.current = self

@@ -34,6 +34,7 @@ from counterpoise.data.encode.tokenizer import (
     pretrained_tokenizer,
     read_column,
     settle_tokenizer,
+    vocabulary_size,
     write_columns,
 )
 from counterpoise.data.ragged import Ragged, positions
@@ -66,8 +67,10 @@ class ChunksConfig:
 
     def problems(self) -> Iterable[Problem]:
         """Relations between the fields."""
-        if self.overlap >= self.window:
-            yield Problem("overlap", f"must be less than window={self.window}, but is {self.overlap}.")
+        frame = 2 if self.pretrained is None else 0  # a tokenizer from elsewhere is asked when it is loaded
+        if self.overlap >= self.window - frame:
+            room = f"window={self.window}" + (", of which two tokens are special" if frame else "")
+            yield Problem("overlap", f"must be less than {room}, but is {self.overlap}.")
 
 
 class Frame(NamedTuple):
@@ -201,7 +204,7 @@ class Chunks(Encoding):
 
     def _properties(self, tokenizer: Tokenizer) -> dict[str, Any]:
         return {
-            "vocab_size": tokenizer.get_vocab_size(),
+            "vocab_size": vocabulary_size(tokenizer),
             "pad_id": pad_id(tokenizer),
             "max_length": self.config.window,
             "window": self.config.window,

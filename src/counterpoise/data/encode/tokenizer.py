@@ -119,13 +119,18 @@ def pad_id(tokenizer: Tokenizer) -> int:
     raise fail("encoding.pretrained", "this tokenizer has no padding token.", "Choose an encoder's tokenizer.")
 
 
+def vocabulary_size(tokenizer: Tokenizer) -> int:
+    """How many rows a table of embeddings needs: one more than the largest id. A pruned vocabulary has gaps."""
+    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+
+
 def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer at ``path``. Raises ``ValueError`` if it is none, or not the one of the properties beside it."""
     try:
         tokenizer = load_tokenizer(path)
     except Exception as error:  # the library has no error of its own
         raise ValueError(f"{path.name}: {first_line(error)}") from error
-    if (tokenizer.get_vocab_size(), pad_id(tokenizer)) != (properties["vocab_size"], properties["pad_id"]):
+    if (vocabulary_size(tokenizer), pad_id(tokenizer)) != (properties["vocab_size"], properties["pad_id"]):
         raise ValueError(f"{path.name} does not belong to {PROPERTIES}")
     return tokenizer
 

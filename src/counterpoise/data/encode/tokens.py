@@ -32,6 +32,7 @@ from counterpoise.data.encode.tokenizer import (
     pretrained_tokenizer,
     read_column,
     settle_tokenizer,
+    vocabulary_size,
     write_columns,
 )
 from counterpoise.data.ragged import Ragged
@@ -128,7 +129,7 @@ class Tokens(Encoding):
             ids, notes[split_name] = encode_texts(tokenizer, split.texts, config.max_length)
             write_columns(folder / f"{split_name}.arrow", {"ids": ids})
         properties = {
-            "vocab_size": tokenizer.get_vocab_size(),
+            "vocab_size": vocabulary_size(tokenizer),
             "pad_id": pad_id(tokenizer),
             "max_length": config.max_length,
             "pretrained": config.pretrained,
