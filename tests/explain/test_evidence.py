@@ -81,3 +81,25 @@ def test_ranking_by_contribution_is_towards_the_predicted_class() -> None:
 
 def test_without_known_evidence_there_is_nothing_to_hit() -> None:
     assert evidence_figures(make_account(make_records([2, 3], [0, 1]), [2, 3])) is None
+
+
+def test_a_chunk_that_was_not_read_is_no_hit() -> None:
+    records = make_records([3], [1], evidence_spans=[[0, WIDTH]])
+    attention = [np.array([[0.0, 1.0, 0.0]])]
+    contributions = [np.array([[[0.0, 0.0], [0.0, -1.0], [0.0, 0.0]]])]
+    figures = evidence_figures(Account(records, [CHUNKS], attention, contributions, np.zeros((1, 2))))
+    assert figures is not None
+    assert figures["all"]["hit@3"]["weight"] == figures["all"]["hit@3"]["contribution"] == 0.0
+
+
+# Evidence is evidence of the label: a positive that is missed may still have been read rightly.
+def test_ranking_by_contribution_is_towards_the_label() -> None:
+    records = make_records([3], [1], evidence_spans=[[WIDTH, 2 * WIDTH]])
+    attention = [np.full((1, 3), 1 / 3)]
+    contributions = [np.array([[[1.0, 0.0], [0.0, 0.5], [1.0, 0.0]]])]
+    account = Account(records, [CHUNKS], attention, contributions, np.zeros((1, 2)))
+    assert account.logits.argmax() == 0
+    figures = evidence_figures(account)
+    assert figures is not None
+    assert figures["all"]["hit@1"]["contribution"] == 1.0
+    assert figures["predicted_rightly"]["samples"] == 0

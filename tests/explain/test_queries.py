@@ -15,12 +15,12 @@ def worded(rows: int = 60) -> Account:
     """The first query reads the chunk about the sea, the second that about the garden, wherever they stand."""
     rng = np.random.default_rng(0)
     texts, spans, attention = [], [], []
-    for _ in range(rows):
+    for row in range(rows):
         pieces = ["the ship rolled on the waves. ", "roses grew beside the hedge. ", "the report was long and dry. "]
         order = rng.permutation(3)
         ends = np.cumsum([len(pieces[i]) for i in order])
         spans.append(np.stack([ends - [len(pieces[i]) for i in order], ends], axis=1))
-        texts.append("".join(pieces[i] for i in order))
+        texts.append("".join(pieces[i] for i in order) + str(row))  # texts that are the same would count once
         attention.append(np.stack([(order == 0) * 1.0, (order == 1) * 1.0]))
     columns = {"row": list(range(rows)), "label": [i % 2 for i in range(rows)], "text": texts}
     records = Records.from_columns(columns, ("no", "yes"))

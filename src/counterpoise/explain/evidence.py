@@ -31,8 +31,12 @@ def holds_evidence(chunks: NDArray[np.int64], evidence: NDArray[np.int64]) -> ND
 
 
 def hit(scores: NDArray[np.float64], holds: NDArray[np.bool_], depth: int) -> bool:
-    """Whether one of the ``depth`` chunks with the highest scores ``[L]`` holds evidence; the first wins ties."""
-    return bool(holds[np.argsort(-scores, kind="stable")[:depth]].any())
+    """Whether one of the ``depth`` chunks with the highest scores ``[L]`` holds evidence; the first wins ties.
+
+    A score of -inf is that of a chunk that was not read: it is no hit.
+    """
+    first = np.argsort(-scores, kind="stable")[:depth]
+    return bool((holds & np.isfinite(scores))[first].any())
 
 
 def chance(holds: NDArray[np.bool_], depth: int) -> float:
@@ -45,8 +49,8 @@ def chance(holds: NDArray[np.bool_], depth: int) -> float:
 def evidence_figures(account: Account) -> dict[str, Any] | None:
     """Hit rates over all samples whose evidence is known; ``None`` where there is none.
 
-    Chunks are ranked by ``weight``, the attention that they get over all queries, and by ``contribution``, what they
-    add towards the class that the model predicts.
+    Chunks that were read are ranked by ``weight``, the attention that they get over all queries, and by
+    ``contribution``, what they add towards the class that the sample is of.
     """
     known = [
         (index, holds_evidence(account.spans[index], evidence))
@@ -56,26 +60,25 @@ def evidence_figures(account: Account) -> dict[str, Any] | None:
     if not known:
         return None
     reached = [(index, holds) for index, holds in known if holds.any()]
-    predicted = account.logits.argmax(axis=1)
-    right = predicted == account.records.labels
+    right = account.logits.argmax(axis=1) == account.records.labels
     figures: dict[str, Any] = {
         "samples": len(known),
         "cut_off": len(known) - len(reached),
         "of": "samples whose evidence is known and stands in a chunk; cut_off: it stands in none",
-        "all": _rates(account, reached, predicted),
-        "predicted_rightly": _rates(account, [each for each in reached if right[each[0]]], predicted),
+        "all": _rates(account, reached),
+        "predicted_rightly": _rates(account, [each for each in reached if right[each[0]]]),
     }
     return figures
 
 
-def _rates(
-    account: Account, known: list[tuple[int, NDArray[np.bool_]]], predicted: NDArray[np.int64]
-) -> dict[str, Any]:
+def _rates(account: Account, known: list[tuple[int, NDArray[np.bool_]]]) -> dict[str, Any]:
     rates: dict[str, Any] = {"samples": len(known)}
+    labels = account.records.labels
     for depth in DEPTHS:
-        by_weight = [hit(account.weight(index), holds, depth) for index, holds in known]
+        by_weight = [hit(_read(account, index, account.weight(index)), holds, depth) for index, holds in known]
         by_contribution = [
-            hit(account.towards(index, int(predicted[index])).sum(axis=0), holds, depth) for index, holds in known
+            hit(_read(account, index, account.towards(index, int(labels[index])).sum(axis=0)), holds, depth)
+            for index, holds in known
         ]
         rates[f"hit@{depth}"] = {
             "weight": _mean(by_weight),
@@ -83,6 +86,11 @@ def _rates(
             "chance": _mean(chance(holds, depth) for _, holds in known),
         }
     return rates
+
+
+def _read(account: Account, index: int, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores ``[L]`` of a sample's chunks, -inf for those that no query read."""
+    return np.where(account.weight(index) > 0, scores, -np.inf)
 
 
 def _mean(values: Iterable[float]) -> float | None:

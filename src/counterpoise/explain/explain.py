@@ -113,6 +113,7 @@ def _write(folder: Path, account: Account, summary: Mapping[str, Any], config: E
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "predictions.jsonl", lambda file: file.writelines(f"{x}\n".encode() for x in lines))
         write_json(folder / "summary.json", summary)
+        (folder / "attention.png").unlink(missing_ok=True)  # of an earlier explanation with examples
         if examples:
             pictured = examples[:: max(1, -(-len(examples) // PICTURED))]
             write_atomically(folder / "attention.png", lambda file: draw_examples(file, account, pictured))

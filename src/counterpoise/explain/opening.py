@@ -20,6 +20,9 @@ from counterpoise.models.base import Model, ModelContext
 
 log = logging.getLogger(__name__)
 
+ROUNDED = ("encoder.json", "encoder_idf.npy", "encoder_components.npy")
+"""Files with numbers, or versions, that another machine may give otherwise, of the same data."""
+
 
 @dataclass(frozen=True)
 class OpenedRun:
@@ -50,10 +53,7 @@ def open_run(folder: Path, extensions: Sequence[str] = (), cache: Path | None = 
     dataset = _dataset(run, experiment)
     root = cache or Path(experiment.plain.paths.cache).expanduser()
     encoded = experiment.build_encoding().encode(dataset, Cache(root))
-    for name, path in encoded.artefacts.items():
-        kept = folder / name
-        if not kept.is_file() or file_checksum(kept) != file_checksum(path):
-            raise run.refuse(f"has a {name} that is not what its data give today.", AGAIN)
+    _check_artefacts(run, encoded)
     counts = dataset.train.class_counts()
     context = ModelContext(tuple((counts / counts.sum()).tolist()), encoded.properties)
     model = run.build(experiment["model"], context)
@@ -61,11 +61,28 @@ def open_run(folder: Path, extensions: Sequence[str] = (), cache: Path | None = 
     return OpenedRun(run, experiment, dataset, encoded, model.eval())
 
 
+def _check_artefacts(run: FinishedRun, encoded: Encoded) -> None:
+    """Hold what the encoding learns today against what the run kept.
+
+    Numbers may come out a little differently with other versions or threads: that is told, and the answers are compared
+    with those that the run left.
+    """
+    for name, path in encoded.artefacts.items():
+        kept = run.folder / name
+        if kept.is_file() and file_checksum(kept) == file_checksum(path):
+            continue
+        if not kept.is_file() or name not in ROUNDED:
+            raise run.refuse(f"has a {name} that is not what its data give today.", AGAIN)
+        log.warning("%s: %s differs from what its data give on this machine.", near(run.folder), name)
+
+
 def _experiment(run: FinishedRun, extensions: Sequence[str]) -> Experiment:
     config = run.metadata.get("config")
     if not isinstance(config, Mapping):
         raise run.refuse("does not say how it was configured.", FINISH)
-    wanted = config.get("extensions") or ()
+    wanted = config.get("extensions") or []
+    if not isinstance(wanted, list):
+        raise run.refuse("does not say which modules it was trained with.", FINISH)
     lacking = [name for name in wanted if name not in extensions]
     if lacking:
         what = f"was trained with modules of your own: {', '.join(map(str, lacking))}."

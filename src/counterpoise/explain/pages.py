@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,7 +77,8 @@ def page(title: str, account: Account, summary: Mapping[str, Any], examples: Seq
     """``explanations.md``: evidence, queries, and examples with what was read."""
     lines = [f"# {title}", ""]
     if pictures:
-        lines += ["![Attention of examples](attention.png)", "", "![Over the split](overview.png)", ""]
+        lines += ["![Attention of examples](attention.png)", ""]
+    lines += ["![Over the split](overview.png)", ""]
     lines += [*_evidence_table(summary["evidence"]), *_query_table(summary["queries"]), "## Examples", ""]
     for index in examples:
         lines += _example(prediction_entry(account, index, QUOTED))
@@ -121,7 +124,7 @@ def _example(entry: Mapping[str, Any]) -> list[str]:
     right = "rightly" if entry["label"] == entry["predicted"] else f"wrongly, it is {entry['label']}"
     lines = [f"### Row {entry['row']}: {entry['predicted']} at {sure:.2f}, {right}", ""]
     if "criterion" in entry:
-        lines += [f"Criterion: {entry['criterion']}", ""]
+        lines += [f"Criterion: {_plain(entry['criterion'] or '')}", ""]
     for chunk in entry["chunks"]:
         mark = ", holds evidence" if chunk.get("holds_evidence") else ""
         of = f"chunk {chunk['chunk'] + 1} of {entry['chunks_in_all']}"
@@ -132,6 +135,11 @@ def _example(entry: Mapping[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def _plain(text: str) -> str:
+    """Text of a document in one line, as text: no mark-up in it is obeyed."""
+    return re.sub(r"([\\`*_\[\]!|])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
 def _quoted(text: str) -> str:
-    flat = " ".join(text.split())
+    flat = _plain(text)
     return flat if len(flat) <= LONGEST_QUOTE else flat[:LONGEST_QUOTE].rsplit(" ", 1)[0] + " ..."

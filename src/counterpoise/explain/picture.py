@@ -13,7 +13,7 @@ from counterpoise.explain.evidence import holds_evidence
 
 INK, GRID, MARK, BAR = "#333333", "#dddddd", "#c0392b", "#2c6fbb"
 SHOWN_CHUNKS = 40
-"""Of a longer text the first ones."""
+"""Of a longer text those that are read most, or hold evidence."""
 
 
 def draw_examples(file: IO[bytes], account: Account, examples: Sequence[int]) -> None:
@@ -28,14 +28,15 @@ def draw_examples(file: IO[bytes], account: Account, examples: Sequence[int]) ->
     highest = max(float(account.attention[i].max()) for i in examples)
     for place, index in enumerate(examples):
         upper, lower = axes[2 * place], axes[2 * place + 1]
-        shown = min(len(account.spans[index]), SHOWN_CHUNKS)
-        weights = account.attention[index][:, :shown]
+        shown = shown_chunks(account, index)
+        weights = account.attention[index][:, shown]
         image = upper.imshow(weights, aspect="auto", cmap="Blues", vmin=0, vmax=highest, interpolation="none")
-        upper.set_title(_title(account, index, int(predicted[index]), shown), loc="left", fontsize=9, color=INK)
+        title = _title(account, index, int(predicted[index]), len(shown))
+        upper.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
         upper.set_ylabel("queries" if account.queries > 1 else "", fontsize=8, color=INK)
-        upper.set_yticks([])
+        upper.set_yticks(range(account.queries), [str(1 + query) for query in range(account.queries)], fontsize=5)
         upper.set_xticks([])
-        _draw_added(lower, account, index, account.towards(index, int(predicted[index])).sum(axis=0)[:shown])
+        _draw_added(lower, account, index, account.towards(index, int(predicted[index])).sum(axis=0), shown)
     marked = any(len(account.records.spans_of_evidence(index)) for index in examples)
     figure.supxlabel("chunk" + ("; ▼ holds known evidence" if marked else ""), fontsize=8, color=INK)
     figure.colorbar(image, ax=figure.axes, shrink=0.4, aspect=40, label="attention")
@@ -47,23 +48,33 @@ def _title(account: Account, index: int, predicted: int, shown: int) -> str:
     label = records.classes[int(records.labels[index])]
     title = f"row {int(records.rows[index])}: predicted {records.classes[predicted]}, is {label}"
     if records.has("criterion"):
-        title += f"; {_short(records.table['criterion'][index].as_py(), 60)}"
-    return title + (f" (first {shown} of {chunks} chunks)" if chunks > shown else "")
+        title += f"; {_short(records.table['criterion'][index].as_py() or '', 60)}"
+    return " ".join(title.split()) + (f" ({shown} of {chunks} chunks)" if chunks > shown else "")
 
 
-def _draw_added(axes: Any, account: Account, index: int, added: NDArray[np.float64]) -> None:
-    at = np.arange(1, len(added) + 1)
+def shown_chunks(account: Account, index: int) -> NDArray[np.int64]:
+    """The chunks of a sample that are drawn, in their order: of many those that are read most, or hold evidence."""
+    weight = account.weight(index).copy()
+    evidence = account.records.spans_of_evidence(index)
+    if len(evidence):
+        weight += 2.0 * holds_evidence(account.spans[index], evidence)
+    return np.sort(np.argsort(-weight, kind="stable")[:SHOWN_CHUNKS])
+
+
+def _draw_added(axes: Any, account: Account, index: int, every: NDArray[np.float64], shown: NDArray[np.int64]) -> None:
+    added, at = every[shown], np.arange(1, len(shown) + 1)
     axes.bar(at, added, color=np.where(added < 0, "#9aa5b1", BAR), width=0.8)
     low, high = min(float(added.min()), 0.0), max(float(added.max()), 0.0)
     room = 0.25 * ((high - low) or 1.0)
     axes.set_ylim(low - 0.05 * room, high + room)
     evidence = account.records.spans_of_evidence(index)
     if len(evidence):
-        held = at[holds_evidence(account.spans[index], evidence)[: len(added)]]
+        held = at[holds_evidence(account.spans[index], evidence)[shown]]
         axes.plot(held, np.full(len(held), high + room / 2), marker="v", linestyle="none", color=MARK, markersize=5)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xlim(0.5, len(added) + 0.5)
-    axes.set_xticks(at if len(at) <= 20 else at[4::5])
+    ticks = slice(None) if len(at) <= 20 else slice(None, None, 3)
+    axes.set_xticks(at[ticks], [str(chunk + 1) for chunk in shown[ticks]])
     axes.set_ylabel("adds", fontsize=8, color=INK)
     axes.tick_params(labelsize=7, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
@@ -79,7 +90,7 @@ def draw_overview(file: IO[bytes], account: Account, summary: Mapping[str, Any])
     effects = np.array([[query[by][name] or 0.0 for query in queries] for name in names], float)
     limit = float(np.abs(effects).max()) or 1.0
     image = left.imshow(effects, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, interpolation="none")
-    left.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=8, color=INK)
+    left.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=8, color=INK, parse_math=False)
     left.set_xticks(range(len(queries)), [str(query["query"] + 1) for query in queries], fontsize=8, color=INK)
     left.set_xlabel("query", color=INK)
     last = account.records.classes[-1]

@@ -14,6 +14,8 @@ from counterpoise.explain.account import Account
 
 WORDS, CHUNKS, CRITERIA = 12, 3, 100
 """Characteristic words and chunks that are listed per query; most criteria that are told apart."""
+CLEAR = 3.0
+"""z-score from which on a word is listed."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PRIOR = 500.0
 """Words that the prior counts for: rare ones need more than a chance occurrence to stand out."""
@@ -24,7 +26,8 @@ def query_figures(account: Account) -> list[dict[str, Any]]:
 
     ``read`` is the effective number of chunks, ``exp`` of the entropy of its weights, averaged over samples with more
     than one chunk. ``effect`` is its mean absolute contribution to the odds of the predicted class, ``share`` its part
-    of all queries'. ``by_class`` and ``by_criterion`` are its mean contribution to the odds of each class of samples.
+    of all queries'. ``by_class`` is its mean contribution to the odds of what is predicted, over the samples that are
+    predicted as each class; ``by_criterion`` that to the odds of the last class, over the pairs of each criterion.
     """
     predicted = account.logits.argmax(axis=1)
     effects = np.stack([account.towards(i, int(predicted[i])).sum(axis=1) for i in range(len(account))])  # [N, Q]
@@ -66,7 +69,7 @@ def _by_criterion(account: Account, query: int) -> dict[str, float] | None:
     """What the query adds to the odds of the last class, by criterion; ``None`` without, or with too many of them."""
     if not account.records.has("criterion"):
         return None
-    criteria = np.asarray(account.records.table["criterion"].to_pylist())
+    criteria = np.asarray([each or "" for each in account.records.table["criterion"].to_pylist()])
     different = sorted(set(criteria.tolist()))
     if len(different) > CRITERIA:
         return None
@@ -80,22 +83,24 @@ def characteristic_words(account: Account) -> list[list[str]]:
 
     Words are counted once per chunk, by the attention that the query gives the chunk, and compared with the same
     counts by all queries' attention spread evenly; ranked by the z-score of the log odds ratio under a Dirichlet prior
-    (Monroe, Colaresi and Quinn 2008, Fightin' Words, equations 15, 16, 22), where it is above 2.
+    (Monroe, Colaresi and Quinn 2008, Fightin' Words, equations 15, 16, 22), where it is above 3. Samples of one text
+    count as one together. The words describe what was attended to; they are no test of it.
     """
+    shared = Counter(account.texts)
     vocabulary: dict[str, int] = {}
     attended: list[Counter[int]] = [Counter() for _ in range(account.queries)]
     evenly: Counter[int] = Counter()
     for index in range(len(account)):
-        chunks = len(account.spans[index])
+        chunks, part = len(account.spans[index]), 1 / shared[account.texts[index]]
         for chunk in range(chunks):
             found = {w.lower() for w in _WORD.findall(account.chunk_text(index, chunk))}
             numbers = [vocabulary.setdefault(word, len(vocabulary)) for word in sorted(found)]
             for number in numbers:
-                evenly[number] += 1.0 / chunks  # type: ignore[assignment]
+                evenly[number] += part / chunks  # type: ignore[assignment]
             for query, weight in enumerate(account.attention[index][:, chunk].tolist()):
                 if weight > 0:
                     for number in numbers:
-                        attended[query][number] += weight
+                        attended[query][number] += weight * part
     names = list(vocabulary)
     background = _dense(evenly, len(names))
     return [_clearest(_dense(counts, len(names)), background, names) for counts in attended]
@@ -119,7 +124,7 @@ def _clearest(counts: NDArray[np.float64], background: NDArray[np.float64], name
     spread = np.sqrt(1 / (counts + prior) + 1 / (background + prior))
     scores = (log_odds(counts) - log_odds(background)) / spread
     best = np.argsort(-scores, kind="stable")[:WORDS]
-    return [names[i] for i in best if scores[i] > 2]
+    return [names[i] for i in best if scores[i] > CLEAR]
 
 
 def _top_chunks(account: Account, query: int, predicted: NDArray[np.int64]) -> list[dict[str, Any]]:

@@ -260,3 +260,21 @@ def test_graphs_are_refused() -> None:
     encoding = Embeddings(EmbeddingsConfig(), Counting(CountingConfig()))
     with pytest.raises(UserError, match="holds graphs, no texts"):
         encoding.check(Dataset("g", both, both, None))
+
+
+def test_a_criterion_of_words_that_no_document_has_is_told_or_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = [f"plain words about gardens and rivers number{i % 3}" for i in range(40)]
+    columns = {"row": list(range(40)), "label": [i % 2 for i in range(40)], "text": texts}
+    criteria = ["zebra stripes", "zebra crossings"] * 20
+    records = Records.from_columns({**columns, "criterion": criteria}, ("no", "yes"))
+    halves = np.arange(20), np.arange(20, 40)
+    dataset = Dataset("pairs", records.take(halves[0]), records.take(halves[1]), None)
+    encoded = Embeddings(EmbeddingsConfig(), LSA(LSAConfig(size=8))).encode(dataset, Cache(tmp_path / "a"))
+    split: Any = encoded.splits["train"]
+    assert np.linalg.norm(split.columns.criteria, axis=1).min() > 0.9, "two criteria share a word, which is learnt"
+    blind = Records.from_columns({**columns, "criterion": ["C1", None] * 20}, ("no", "yes"))
+    dataset = Dataset("pairs", blind.take(halves[0]), blind.take(halves[1]), None)
+    Embeddings(EmbeddingsConfig(), LSA(LSAConfig(size=8))).encode(dataset, Cache(tmp_path / "b"))
+    assert "The encoder knows no word of" in caplog.text

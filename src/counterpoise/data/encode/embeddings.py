@@ -8,6 +8,8 @@ all seeds share it.
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,7 +32,9 @@ from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import Problem, fail
 from counterpoise.jsonio import read_json, write_json
 
-FORMAT = 1
+log = logging.getLogger(__name__)
+
+FORMAT = 2
 """Raised whenever the layout of a cache entry changes."""
 CHUNKS, OFFSETS, SPANS, COUNTS, CRITERIA = "chunks.npy", "offsets.npy", "spans.npy", "counts.npy", "criteria.npy"
 PROPERTIES, ENCODER = "encoding.json", "encoder.json"
@@ -128,6 +132,7 @@ class Embeddings(Encoding):
         if not dataset.train.has("text"):
             what = f"{dataset.name} holds graphs, no texts that could be embedded."
             raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
+        self.encoder.check()
 
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Cut and embed all texts, or open what has been embedded before.
@@ -144,7 +149,7 @@ class Embeddings(Encoding):
             "criteria": _checksum(criteria),
             "chunks": asdict(self.config),
             "encoder": self.encoder.key(),
-            "fitted_on": _checksum(sorted(set(dataset.train.texts))) if self.encoder.fitted else None,
+            "fitted_on": _checksum(_learnt_from(dataset.train)) if self.encoder.fitted else None,
         }
         work = _Work(self.config, self.encoder, key["encoder"], texts, criteria)
         columns, properties = cache.read("embeddings", key, partial(work.build, dataset.train), work.read)
@@ -159,6 +164,7 @@ class Embeddings(Encoding):
             about = np.array([asked[each] for each in _criteria(records)], np.int64) if asked else None
             splits[name] = EmbeddingSplit(columns, own, about, records.labels, records.rows)
             notes[name] = _notes(columns, own)
+        _warn_of_blind_criteria(work, columns)
         artefacts = {name: work.folder / name for name in [PROPERTIES, ENCODER, *properties["files"]]}
         return Encoded(splits, properties, artefacts, {"embeddings": notes})
 
@@ -190,7 +196,8 @@ class _Work:
         if self.encoder.fitted:
             learnt_from = sorted(set(train.texts))
             passages = cut(learnt_from, maximum=config.max_chunks)
-            self.encoder.fit(_passages_of(learnt_from, passages))
+            # The words of a criterion count too: one without any known word would be no vector at all.
+            self.encoder.fit([*_passages_of(learnt_from, passages), *sorted(set(_criteria(train)))])
             files = self.encoder.save(folder)
             self.encoder.load(folder)  # as everybody will who embeds new input
         passages = cut(self.texts, maximum=config.max_chunks)
@@ -217,6 +224,7 @@ class _Work:
             np.save(path, np.zeros(shape, np.float32), allow_pickle=False)
             return np.zeros(0, np.int64)
         column = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        _claim(path)
         unread = np.zeros(len(texts), np.int64)
         for part in _progress(range(0, len(texts), _TOGETHER), f"{type(self.encoder).__name__} embeds chunks"):
             own = texts[part : part + _TOGETHER]
@@ -255,8 +263,23 @@ def _check(columns: Columns, texts: int, criteria: int, size: int) -> None:
             raise ValueError(f"{name} is {column.dtype} {list(column.shape)}, not {np.dtype(kind)} {list(shape)}")
 
 
+def _warn_of_blind_criteria(work: _Work, columns: Columns) -> None:
+    """A criterion that the encoder knows no word of is the zero vector, whatever it says."""
+    blind = [work.criteria[place] for place in np.flatnonzero(~columns.criteria.any(axis=1)).tolist()]
+    if blind:
+        log.warning(
+            "The encoder knows no word of %d of %d criteria, %r for one: a model cannot tell what they ask for. "
+            "Write them out, or choose encoder=hashing or a pretrained one.",
+            *(len(blind), len(work.criteria), blind[0]),
+        )
+
+
 def _criteria(records: Records) -> list[str]:
-    return records.table["criterion"].to_pylist() if records.has("criterion") else []
+    return [each or "" for each in records.table["criterion"].to_pylist()] if records.has("criterion") else []
+
+
+def _learnt_from(train: Records) -> list[str]:
+    return [*sorted(set(train.texts)), *sorted(set(_criteria(train)))]
 
 
 def _checksum(texts: Sequence[str]) -> str:
@@ -287,6 +310,13 @@ def _notes(columns: Columns, texts: NDArray[np.int64]) -> dict[str, Any]:
         "samples_with_unread_tokens": int((unread > 0).sum()),
         "unread_tokens": int(unread.sum()),
     }
+
+
+def _claim(path: Path) -> None:
+    """Make the disk keep room for a file: one that fills up later would kill the process instead of raising."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _progress(starts: Sequence[int], what: str) -> Iterator[int]:

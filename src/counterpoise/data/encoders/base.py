@@ -31,6 +31,13 @@ class TextEncoder(ABC):
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    def check(self) -> None:  # noqa: B027 (many have nothing to check)
+        """Refuse what can be seen to be of no use before anything is embedded, in a dry run too.
+
+        Raises:
+            UserError: saying what is missing.
+        """
+
     @property
     @abstractmethod
     def size(self) -> int:

@@ -54,6 +54,12 @@ class Pretrained(TextEncoder):
         """Name or folder."""
         return str(self.config.name)
 
+    def check(self) -> None:
+        """Raises ``UserError`` for a folder that is not there."""
+        if self.name.startswith(("/", ".", "~")) and not Path(self.name).expanduser().is_dir():
+            remedy = "Name a folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa."
+            raise fail("encoder.name", f"there is no folder {self.name!r}.", remedy)
+
     @property
     def pooling(self) -> PoolingMode | Auto:
         """As asked for."""
