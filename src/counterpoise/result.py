@@ -18,7 +18,7 @@ from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
 from counterpoise.jsonio import read_json, read_sealed, write_json
 from counterpoise.metrics import Objective
-from counterpoise.tracking.console import result_table
+from counterpoise.tracking.console import result_table, show_table
 from counterpoise.tracking.criteria import show_protocol
 from counterpoise.tracking.findings import show_findings
 
@@ -104,7 +104,7 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
     beside = "its branches alone and the baselines" if branches else "the baselines"
     title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside {beside}"
-    console.print(result_table(title, rows))
+    show_table(console, result_table(title, rows))
     if "diagnosis" in result:  # not in one of an earlier version
         show_findings(console, result["diagnosis"])
     if "protocol" in result:

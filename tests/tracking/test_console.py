@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from counterpoise.events import CONTINUE, Decision, EpochEvent, UpdateEvent, Verdict
-from counterpoise.tracking.console import ConsoleObserver, make_console, result_table
+from counterpoise.tracking.console import RESULT_COLUMNS, ConsoleObserver, make_console, result_table, show_table
 
 CLASSES = ["safe", "[red]vulnerable", "C", "D", "E"]
 PLAN: dict[str, Any] = {"total_updates": 40, "position": {"update": 0}, "history": []}
@@ -86,3 +86,16 @@ def test_undefined_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> Non
 def test_no_table_is_folded_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     make_console().print(result_table("t", {"x" * 300: {}}))
     assert "x" * 300 in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_figure_is_never_cut(width: int) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=width)
+    figures = dict.fromkeys(RESULT_COLUMNS, 0.123456)
+    show_table(console, result_table("t", {"a model of a long name": figures, "tfidf_logistic": figures}))
+    shown = file.getvalue()
+    assert "0.1235" in shown
+    assert "…" not in shown
+    assert ("more columns" in shown) == (shown.count("0.1235") < 2 * len(RESULT_COLUMNS))
+    assert max(len(line) for line in shown.splitlines()) <= width

@@ -16,7 +16,7 @@ from counterpoise.sweeps.jobs import JobSummary, collect, in_order, read_job
 from counterpoise.sweeps.means import aggregate
 from counterpoise.sweeps.out_of_fold import FILE, OutOfFold, pool
 from counterpoise.sweeps.tables import job_table, mean_tables
-from counterpoise.tracking.console import make_console
+from counterpoise.tracking.console import make_console, show_table
 
 
 def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
@@ -32,7 +32,7 @@ def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
     own = {folder.resolve() for folder in folders}
     earlier = [folder for folder in collect(sweep) if folder.resolve() not in own]
     console = make_console()
-    console.print(job_table(sweep, jobs))
+    show_table(console, job_table(sweep, jobs))
     for job in jobs:
         if job.message:
             console.print(f"{job.folder.name} {job.status}: {job.message}", soft_wrap=True)
@@ -41,7 +41,7 @@ def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
     means, pooled = aggregate(jobs), pool(sweep, jobs)
     if any(figures["jobs"] > 1 for figures in means.values()):
         for table in mean_tables(jobs, means, pooled):
-            console.print(table)
+            show_table(console, table)
     _tell_folds(console, sweep, pooled)
     best = best_of_search(sweep, jobs)
     if best:

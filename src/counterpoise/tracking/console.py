@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,6 +15,10 @@ from counterpoise.events import Alarm, BaseObserver, Decision, EpochEvent, Rescu
 PLAIN_WIDTH = 1000
 """Columns of a file or a pipe: no table is folded to fit."""
 WIDTHS = (5, 10, 10, 10, 9, 9)
+FEWEST_COLUMNS = 3
+"""That a table keeps on however narrow a terminal."""
+LONGEST_LABEL = 24
+"""Columns of the terminal for a label before it is folded."""
 SHOWN_CLASSES = 4
 """Classes that have a column in the epoch table; the history holds all."""
 
@@ -145,6 +150,26 @@ def result_table(title: str, rows: Mapping[str, Mapping[str, Any]], columns: Seq
     for name, figures in rows.items():
         table.add_row(name, *(_number(figures.get(column)) for column in columns))
     return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table whose figures are never cut: of too many columns the last ones are left out, which files have."""
+    before = len(table.columns)
+    while len(table.columns) > FEWEST_COLUMNS and _least_width(table) > console.width:
+        table.columns.pop()
+    if len(table.columns) < before:
+        table.caption, table.caption_justify = f"{before - len(table.columns)} more columns in a wider terminal", "left"
+    console.print(table)
+
+
+def _least_width(table: Table) -> int:
+    """Below which figures would be cut; a label may be folded, a heading broken between its words."""
+    total = 1
+    for place, column in enumerate(table.columns):
+        heading = max((cell_len(word) for word in str(column.header).split()), default=0)
+        longest = max((cell_len(str(cell)) for cell in column.cells), default=0)
+        total += 3 + max(heading, min(longest, LONGEST_LABEL) if place == 0 else longest)
+    return total
 
 
 def _number(value: object) -> str:
