@@ -44,7 +44,7 @@ def result(folder: Path) -> dict[str, Any]:
 def test_what_only_later_chunks_tell_is_learnt_by_chunks_alone(
     stories: Path, quiet: Quiet, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert quiet(stories, *RUN, "hydra.run.dir=whole").code == 0
+    assert quiet(stories, *RUN, "hydra.run.dir=whole", "train.epochs=16").code == 0
     found = result(stories / "whole")
     assert found["test"]["macro_f1"] > 0.9
     notes = found["notes"]["chunks"]["train"]
@@ -70,6 +70,6 @@ def test_an_overlap_that_leaves_no_room_is_the_users_mistake(
     stories: Path, quiet: Quiet, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert quiet(stories, *RUN, "encoding.overlap=30", "hydra.run.dir=none").code == 2
-    said = "encoding.overlap: a window of 32 tokens, 2 of them special, has no room behind 30."
+    said = "encoding.overlap: must be less than window=32, of which two tokens are special, but is 30."
     assert said in " ".join(capfd.readouterr().err.split())
     assert not (stories / "none").exists()

@@ -262,7 +262,8 @@ class Cache:
     def _is_ours(self, error: OSError) -> bool:
         """Whether it tells of the cache's folder, rather than of something that ``build`` reads elsewhere."""
         if error.filename is None:
-            return error.errno is None or error.errno in _DISK  # NumPy's own, of a disk that is full, has no number
+            # NumPy's own error of a disk that is full has neither a number nor a kind.
+            return error.errno in _DISK or (type(error) is OSError and error.errno is None)
         path, root = Path(os.fsdecode(error.filename)).absolute(), self.root.absolute()
         return path.is_relative_to(root) or root.is_relative_to(path)
 
