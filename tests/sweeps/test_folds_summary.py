@@ -15,9 +15,9 @@ from fold_kit import CLASSES, ROWS, figure, fold_run, pooled_figure, predictions
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
 
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.sweeps.jobs import collect, read_job
-from counterpoise.sweeps.means import FOLDS, NESTED, SEEDS, aggregate
-from counterpoise.sweeps.out_of_fold import FILE, SCHEMA, OutOfFold, pool
+from counterpoise.reports.jobs import collect, read_job
+from counterpoise.reports.means import FOLDS, NESTED, SEEDS, aggregate
+from counterpoise.reports.out_of_fold import FILE, SCHEMA, OutOfFold, pool
 from counterpoise.sweeps.summary import summarise
 
 SEEDS_USED = (7, 42, 2025)

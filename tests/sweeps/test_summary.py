@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.sweeps.jobs import JobSummary, collect, read_job
-from counterpoise.sweeps.means import aggregate
+from counterpoise.reports.jobs import JobSummary, collect, read_job
+from counterpoise.reports.means import aggregate
 from counterpoise.sweeps.summary import best_of_search, summarise
 
 NUMBERS = {"7": 0.5, "42": 0.75, "2025": 0.4}

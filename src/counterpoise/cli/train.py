@@ -33,7 +33,7 @@ from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
 
 if TYPE_CHECKING:
-    from counterpoise.sweeps.jobs import JobSummary
+    from counterpoise.reports.jobs import JobSummary
 
 resolvers.register()  # at import: the workers of a multirun import this module too
 

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from counterpoise.jsonio import write_json
-from counterpoise.sweeps.jobs import JobSummary, collect, in_order, read_job
-from counterpoise.sweeps.means import aggregate
-from counterpoise.sweeps.out_of_fold import FILE, OutOfFold, pool
+from counterpoise.reports.jobs import JobSummary, collect, in_order, read_job
+from counterpoise.reports.means import aggregate
+from counterpoise.reports.out_of_fold import FILE, OutOfFold, pool
 from counterpoise.sweeps.tables import job_table, mean_tables
 from counterpoise.tracking.console import make_console, show_table
 

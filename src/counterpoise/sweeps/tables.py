@@ -9,9 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from counterpoise.sweeps.jobs import METRICS, JobSummary
-from counterpoise.sweeps.means import FOLDS, NESTED, SEEDS, columns
-from counterpoise.sweeps.out_of_fold import OutOfFold
+from counterpoise.reports.jobs import METRICS, JobSummary
+from counterpoise.reports.means import FOLDS, NESTED, SEEDS, columns
+from counterpoise.reports.out_of_fold import OutOfFold
 
 TITLES = {
     SEEDS: "mean ± standard deviation over seeds (n − 1)",

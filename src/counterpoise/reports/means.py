@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from counterpoise.sweeps.jobs import METRICS, JobSummary
+from counterpoise.reports.jobs import METRICS, JobSummary
 
 WHOLE = "all jobs"
 """The name of a configuration where there is but one."""

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from counterpoise.data.folds import rows_fingerprint
 from counterpoise.jsonio import write_atomically
 from counterpoise.metrics import classification_metrics
-from counterpoise.sweeps.jobs import JobSummary
-from counterpoise.sweeps.means import WHOLE, Configuration, configurations
+from counterpoise.reports.jobs import JobSummary
+from counterpoise.reports.means import WHOLE, Configuration, configurations
 
 FILE = "out_of_fold.parquet"
 SCHEMA = pa.schema(
