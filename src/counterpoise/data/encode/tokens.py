@@ -25,7 +25,6 @@ from counterpoise.data.encode.tokenizer import (
     check_ids,
     check_texts,
     check_tokenizer,
-    first_line,
     load_tokenizer,
     open_columns,
     pad_id,
