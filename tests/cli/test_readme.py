@@ -29,6 +29,8 @@ SMALLER = {
     "model=iris": ["encoding.vocab_size=400", "encoding.max_length=64"],
 }
 """What of that a model's encoding has not, or not there."""
+NARROW = ["model.hidden_size=32", "model.feed_forward_size=32"]
+"""For a transformer."""
 SMALL_DEMO = {
     "data=demo_documents": ["data.size=60", "data.median_words=60", "encoding.window=48"],
     "data=demo_criteria": ["data.posts=60", "data.positive_share=0.2", "data.median_words=40"],
@@ -107,6 +109,8 @@ def test_every_command_of_the_readme_works(clone: Path, monkeypatch: pytest.Monk
         too_much = [one for model, items in SMALLER.items() if model in command for one in items]
         small = [one for one in SMALL if one not in too_much]
         small += [one for data, items in SMALL_DEMO.items() if data in command for one in items]
+        small += NARROW if not re.search("model=(?!transformer)", command) else []
+        small += ["encoder.size=16"] if "model=iris" in command else []
         assert run(command, monkeypatch, *small, *more) == 0, command
     results = list(clone.glob("outputs/*/*/*/result.json"))
     assert results, "single runs leave their results"
