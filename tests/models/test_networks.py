@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from counterpoise.models.base import Model, ModelContext, ModelOutput
 from counterpoise.models.bilstm import BiLSTM, BiLSTMConfig
@@ -169,3 +170,21 @@ def test_relations_between_fields(values: dict[str, int], where: str) -> None:
     assert len(problems) == 1
     assert problems[0].where.startswith(where)
     assert list(TransformerConfig().problems()) == []
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_bilstm_is_pytorchs_over_packed_sequences(layers: int) -> None:
+    config = BiLSTMConfig(embedding_size=8, hidden_size=6, layers=layers)
+    model = BiLSTM(config, CONTEXT).eval()
+    whole = nn.LSTM(8, 6, layers, batch_first=True, bidirectional=True)
+    for index, layer in enumerate(model.lstm):
+        for name, part in (("", layer.forwards), ("_reverse", layer.backwards)):
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                getattr(whole, f"{kind}_l{index}{name}").data.copy_(getattr(part, f"{kind}_l0"))
+    inputs = batch([7, 1, 12, 3], 15)
+    packed = pack_padded_sequence(
+        model.embedding(inputs["ids"]), inputs["lengths"], batch_first=True, enforce_sorted=False
+    )
+    expected, _ = pad_packed_sequence(whole(packed)[0], batch_first=True, total_length=15)
+    found = model.features(inputs, states=True).states
+    torch.testing.assert_close(found, expected)
