@@ -12,11 +12,15 @@ from typing import Final
 
 import numpy as np
 
+from counterpoise.reports.averages import Averager, check_names
 from counterpoise.reports.collect import Group, collect
+from counterpoise.reports.comparisons import compare_all
+from counterpoise.reports.draws import draw_all
 from counterpoise.reports.entries import entries
 from counterpoise.reports.reading import section, whole
 from counterpoise.reports.report import DataSet, Method, Report
 from counterpoise.reports.rows import make_row, rank
+from counterpoise.reports.statistics.resample import repeats
 from counterpoise.reports.subjects import Reader, Subject
 
 METHOD: Final = Method()
@@ -42,7 +46,9 @@ def make_report(
     """
     collection = collect(folders)
     splits = [_split(group) for group in collection.groups]
-    data = [_data_set(group, split, method) for group, split in zip(collection.groups, splits, strict=True)]
+    known = [[each.name for each in group.configurations if each.runs] for group in collection.groups]
+    check_names(averages, known)
+    data = [_data_set(group, split, method, averages) for group, split in zip(collection.groups, splits, strict=True)]
     runs = entries(collection, splits)
     names = _unique([(each.name, each.fingerprint) for each in data])
     return Report(
@@ -67,14 +73,18 @@ def _split(group: Group) -> str:
     return "test" if group.finished[0].record.result.get("test") else "valid"
 
 
-def _data_set(group: Group, split: str, method: Method) -> DataSet:
+def _data_set(group: Group, split: str, method: Method, averages: Sequence[Sequence[str]]) -> DataSet:
     notes = list(group.notes)
     reader = Reader(group, split, notes)
     objective = group.objective
     models = sorted(reader.models(), key=lambda subject: rank(subject, objective))
-    subjects = [*models, *reader.baselines()]
+    subjects = [*models, *Averager(models, objective, split, notes).all(averages), *reader.baselines()]
+    draws = draw_all(subjects, reader.held_out, objective, method, group.data)
     first = group.finished[0]
     counts = _counts(group, reader, split)
+    metric = objective.name if objective is not None else ""
+    if any(repeats(truth.groups) for truth in reader.held_out.values()):
+        notes.append("Rows share groups, so the bootstrap draws whole groups: class shares vary with them.")
     return DataSet(
         name=first.record.data,
         fingerprint=first.fingerprint,
@@ -82,10 +92,11 @@ def _data_set(group: Group, split: str, method: Method) -> DataSet:
         size=sum(counts.values()),
         classes=first.record.classes,
         counts=counts,
-        metric=objective.name if objective is not None else "",
+        metric=metric,
         maximise=objective is None or objective.maximise,
-        rows=tuple(make_row(subject, objective, split, method) for subject in subjects),
-        notes=tuple(notes),
+        rows=tuple(make_row(subject, objective, split, method, draws.get(subject.name)) for subject in subjects),
+        comparisons=compare_all(subjects, draws, metric, method, sum(counts.values()), notes),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -98,7 +109,7 @@ def _counts(group: Group, reader: Reader, split: str) -> dict[str, int]:
     runs = {run.job.fold: run for run in group.finished}
     totals: Counter[str] = Counter()
     for fold, run in runs.items():
-        known = reader.rows(fold)
+        known = reader.held_out.get(fold)
         classes = run.record.classes
         if known is not None:
             totals.update(dict(zip(classes, np.bincount(known.labels, minlength=len(classes)).tolist(), strict=True)))

@@ -15,6 +15,8 @@ from counterpoise.reports.runs import RunRecord, read_run
 from counterpoise.reports.subjects import figures_of
 
 COMMAND = "python src/train.py"
+HALF = 0.5
+"""The threshold of the more probable of two classes."""
 OF_A_SWEEP = "sweep"
 """The group that says what a multirun varies: a job by itself has the values."""
 
@@ -84,7 +86,7 @@ def _of_a_sweep(override: str) -> bool:
 def threshold(record: RunRecord) -> float:
     """The probability from which class 1 of two is predicted; 0.5 where the run does not say."""
     value = number(record.result, "decision", "threshold")
-    return value if finite(value) else 0.5
+    return value if finite(value) else HALF
 
 
 def temperature(record: RunRecord) -> float:

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from counterpoise.metrics import Objective
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.metrics import METRICS, Objective
+from counterpoise.reports.draws import Draws
 from counterpoise.reports.entries import temperature, threshold
 from counterpoise.reports.reading import finite, number, section, whole
 from counterpoise.reports.report import Calibration, Figure, Method, Repetition, Row
-from counterpoise.reports.statistics.spread import mean, std, t_interval
+from counterpoise.reports.statistics.spread import (
+    both_interval,
+    defined,
+    mean,
+    percentile_interval,
+    std,
+    t_interval,
+)
 from counterpoise.reports.subjects import Subject, Trial
 
+Floats = NDArray[np.float64]
 
-def make_row(subject: Subject, objective: Objective | None, split: str, method: Method) -> Row:
-    """The row of a subject."""
+UNBOUNDED = (-math.inf, math.inf)
+BOUNDS = {**dict.fromkeys(METRICS, (0.0, 1.0)), "mcc": (-1.0, 1.0), "log_loss": (0.0, math.inf)}
+"""Of the metrics; an interval that is computed by a formula is cut off there."""
+
+
+def make_row(subject: Subject, objective: Objective | None, split: str, method: Method, draws: Draws | None) -> Row:
+    """The row of a subject; without ``draws`` its figures have no intervals over rows."""
     best = best_trial(subject, objective)
     return Row(
         name=subject.name,
         kind=subject.kind,
         model=subject.model,
         settings=subject.settings,
-        figures=_figures(subject, [trial.figures for trial in subject.trials], method),
-        valid=_figures(subject, [trial.valid for trial in subject.trials], method),
+        figures=_figures(subject, [trial.figures for trial in subject.trials], method, draws),
+        valid=_figures(subject, [trial.valid for trial in subject.trials], method, None),
         repetitions=tuple(_repetition(trial, objective) for trial in subject.trials),
         over=subject.over,
         best_seed=None if best is None else best.seed,
@@ -57,19 +75,44 @@ def rank(subject: Subject, objective: Objective | None) -> float:
     return -mean(known) if objective.maximise else mean(known)
 
 
-def _figures(subject: Subject, each: Sequence[Mapping[str, float]], method: Method) -> dict[str, Figure]:
+def _figures(
+    subject: Subject, each: Sequence[Mapping[str, float]], method: Method, draws: Draws | None
+) -> dict[str, Figure]:
+    """Of the metrics that all repetitions have."""
+    if not each:
+        return {}
     names = [name for name in each[0] if all(name in figures for figures in each)]
-    return {name: _figure(subject, name, [figures[name] for figures in each], method) for name in names}
+    drawn = {} if draws is None else draws.figures
+    return {
+        name: _figure(name, [figures[name] for figures in each], _spread(subject, name, each), method, drawn.get(name))
+        for name in names
+    }
 
 
-def _figure(subject: Subject, name: str, values: Sequence[float], method: Method) -> Figure:
-    over_folds = [part.figures[name] for part in subject.trials[0].parts.values() if name in part.figures]
-    spread = std(over_folds) if subject.over == "folds" else std(values)
+def _spread(subject: Subject, name: str, each: Sequence[Mapping[str, float]]) -> float | None:
+    """Over repetitions; of a single one over its folds."""
+    if subject.over == "folds":
+        return std([part.figures[name] for part in subject.trials[0].parts.values()])
+    return std([figures[name] for figures in each])
+
+
+def _figure(name: str, values: Sequence[float], spread: float | None, method: Method, drawn: Floats | None) -> Figure:
+    centre = mean(values)
+    draws = np.zeros(0) if drawn is None else defined(drawn)
+    over_rows = over_both = None
+    if len(draws) > 1:
+        over_rows = percentile_interval(draws, method.confidence)
+    if len(draws) > 1 and len(values) > 1:
+        of_seeds = (std(values) or 0.0) ** 2 / len(values)
+        parts = [(float(np.var(draws, ddof=1)), float("inf")), (of_seeds, len(values) - 1)]
+        over_both = both_interval(centre, parts, method.confidence, BOUNDS.get(name, UNBOUNDED))
     return Figure(
-        mean=mean(values),
+        mean=centre,
         std=spread,
         values=tuple(values),
         over_seeds=t_interval(values, method.confidence),
+        over_rows=over_rows,
+        over_both=over_both,
     )
 
 

@@ -89,7 +89,8 @@ class Reader:
         self._group = group
         self._split = split
         self._notes = notes
-        self._rows: dict[int | None, Predictions] = {}
+        self.held_out: dict[int | None, Predictions] = {}
+        """Any usable predictions for the rows of each fold: what the rows are."""
 
     def models(self) -> list[Subject]:
         """The configurations of which a run finished."""
@@ -133,17 +134,13 @@ class Reader:
 
     def _agreeing(self, run: Run, found: Predictions) -> Predictions:
         """The same on the rows and labels that others of its fold have. Raises ``UnusableError`` for other rows."""
-        first = self._rows.setdefault(run.job.fold, found)
+        first = self.held_out.setdefault(run.job.fold, found)
         if first.fingerprint != found.fingerprint:
             raise UnusableError(f"{self._path(run, 'predictions')} has other rows or labels than the others' have.")
         return Predictions(first.rows, first.labels, found.probabilities, found.predicted, first.groups)
 
     def _figures(self, node: Mapping[str, object]) -> dict[str, float]:
         return figures_of(node, self._group.objective)
-
-    def rows(self, fold: int | None) -> Predictions | None:
-        """Any predictions for the rows of a fold."""
-        return self._rows.get(fold)
 
     def baselines(self) -> list[Subject]:
         """The baselines, each as one repetition, over the folds where there are some. They know no seed."""
@@ -169,7 +166,7 @@ class Reader:
                 answers = read_baselines(path, len(run.record.classes)).get(name)
             except UnusableError as error:
                 self._notes.append(f"{error} Baselines are shown without a bootstrap.")
-        first = self._rows.get(run.job.fold)
+        first = self.held_out.get(run.job.fold)
         same = answers is not None and first is not None and answers.fingerprint == first.fingerprint
         return Part(figures=figures, valid=valid, answers=answers if same else None)
 

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
 
@@ -86,7 +88,12 @@ def _quantile(freedom: float, share: float) -> float:
     return float(stdtrit(min(freedom, _LARGE), share))
 
 
-def percentile_interval(draws: np.ndarray[tuple[int], np.dtype[np.float64]], confidence: float) -> Interval:
+def defined(draws: Floats) -> Floats:
+    """The draws ``[B]`` that are numbers: a resample need not define a figure."""
+    return draws[np.isfinite(draws)]
+
+
+def percentile_interval(draws: Floats, confidence: float) -> Interval:
     """The percentile interval of bootstrap draws ``[B]`` (Efron 1979, Bootstrap Methods)."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
