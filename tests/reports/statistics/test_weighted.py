@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_kit import labels_of, probabilities_of
 
 from counterpoise.metrics import classification_metrics
 from counterpoise.reports.statistics.weighted import Answers, weighted_metrics
+from report_kit import labels_of, probabilities_of
 
 NAMES = ("a", "b", "c")
 
