@@ -9,8 +9,8 @@ from counterpoise.errors import Problem, UserError, fail, nearest
 from counterpoise.metrics import Objective, classification_metrics, predicted_classes
 from counterpoise.reports.collect import Run
 from counterpoise.reports.entries import HALF, threshold
-from counterpoise.reports.predictions import Floats, Ints, Predictions, UnusableError, average, read_predictions
-from counterpoise.reports.reading import word
+from counterpoise.reports.predictions import Predictions, UnusableError, average, read_predictions
+from counterpoise.reports.statistics.spread import mean
 from counterpoise.reports.subjects import Part, Subject, Trial, figures_of
 
 MOST_ROWS = 6
@@ -66,7 +66,7 @@ class Averager:
         runs = [part.run for part in members if part.run is not None]
         classes = runs[0].record.classes
         valid = held_out if self.split == "valid" else _on_validation(runs)
-        cut = _threshold(runs, valid)
+        cut = _threshold(runs)
         answers = _averaged(held_out, cut)
         figures, on_valid = (
             figures_of(classification_metrics(each.labels, each.probabilities, classes, cut), self.objective)
@@ -114,13 +114,10 @@ def _on_validation(runs: Sequence[Run]) -> list[Predictions]:
     return found
 
 
-def _threshold(runs: Sequence[Run], valid: Sequence[Predictions]) -> float | None:
-    """From which averaged probability class 1 is predicted; ``None`` for the more probable class."""
+def _threshold(runs: Sequence[Run]) -> float | None:
+    """From which averaged probability class 1 is predicted: the mean of the runs' thresholds, each found on validation.
+
+    ``None`` for the more probable class.
+    """
     cuts = [threshold(run.record) for run in runs]
-    if len(runs[0].record.classes) != 2 or all(cut == HALF for cut in cuts):
-        return None
-    return _tuned(valid[0].labels, average(valid), word(runs[0].record.result, "decision", "metric"))
-
-
-def _tuned(labels: Ints, probabilities: Floats, metric: str) -> float:
-    raise NotImplementedError
+    return None if len(runs[0].record.classes) != 2 or set(cuts) == {HALF} else mean(cuts)

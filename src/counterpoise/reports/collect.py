@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -179,13 +179,8 @@ def _shown(repeated: Repeated) -> Named:
 
 
 def _same_settings(model: str, runs: Sequence[Run], notes: list[str]) -> list[list[Run]]:
-    """Runs of one model on the same data by settings; a key that some lack has the value of the others, if they have
-    one."""
-    values: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        for key, value in run.settings.items():
-            values[key].add(value)
-    sole = {key: next(iter(each)) for key, each in values.items() if len(each) == 1}
+    """Runs of one model on the same data by settings, keys aside that only the version decides."""
+    sole = _sole(runs)
     lacking = sorted({key for run in runs if run.settings for key in sole if key not in run.settings})
     if lacking:
         keys = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
@@ -194,6 +189,30 @@ def _same_settings(model: str, runs: Sequence[Run], notes: list[str]) -> list[li
     for run in runs:
         found[frozenset((key, value) for key, value in run.settings.items() if key not in sole)].append(run)
     return list(found.values())
+
+
+def _sole(runs: Sequence[Run]) -> set[str]:
+    """Keys that tell no configurations apart: all runs that have one have the same value.
+
+    That some lack it may be a difference all the same: where it was typed, or where those that lack it have something
+    above or below it, as ``lr_factors: {}`` beside ``lr_factors: {head: 2.0}``.
+    """
+    values: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        for key, value in run.settings.items():
+            values[key].add(value)
+    typed = {item.lstrip("+").partition("=")[0] for run in runs for item in run.record.overrides}
+    everywhere = set.intersection(*(set(run.settings) for run in runs))
+    return {
+        key
+        for key, each in values.items()
+        if len(each) == 1 and (key in everywhere or not (key in typed or _is_split(key, values)))
+    }
+
+
+def _is_split(key: str, known: Iterable[str]) -> bool:
+    """Whether there are keys above or below this one too."""
+    return any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in known)
 
 
 def _repeated(runs: Sequence[Run], notes: list[str]) -> Repeated:

@@ -147,7 +147,7 @@ def _or_nan(above: Floats, below: Floats) -> Floats:
 def _calibration_error(answers: Answers, weights: Floats) -> Floats:
     confidence = answers.probabilities[np.arange(len(answers.labels)), answers.predicted]
     bins = np.searchsorted(np.arange(1, BINS) / BINS, confidence)
-    gaps = np.where(bins == np.arange(BINS)[:, None], (answers.predicted == answers.labels) - confidence, 0.0)
+    gaps = np.where(bins == np.unique(bins)[:, None], (answers.predicted == answers.labels) - confidence, 0.0)
     error: Floats = np.abs(gaps @ weights).sum(axis=0) / weights.sum(axis=0)
     return error
 

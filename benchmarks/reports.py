@@ -1,14 +1,16 @@
 """How long a report takes, and how much memory: collection and statistics of many made-up runs.
 
-    python benchmarks/report.py [--runs 1000] [--rows 500] [--seeds 5] [--folder DIR]
+    python benchmarks/reports.py [--runs 1000] [--rows 500] [--seeds 5] [--folder DIR]
 
 Runs of one data set, each with a history of ten epochs, its updates, a result, predictions and the baselines'; as many
-configurations of four models as the number of seeds leaves. The clock runs in a process of its own, on one core.
+configurations of four models as the number of seeds leaves. Seconds are those of one core, in a process of its
+own.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import resource
 import subprocess
@@ -26,9 +28,8 @@ SKILLS = (1.0, 1.3, 1.6, 1.9)
 def make(folder: Path, runs: int, rows: int, seeds: int) -> None:
     """Write the runs."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from report_kit import write_run
-
-    os.fsync = lambda _: None  # nobody will miss them
+    write_run = importlib.import_module("report_kit").write_run
+    os.fsync = _nothing  # nobody will miss them
     for number in range(runs):
         place, seed = divmod(number, seeds)
         lr = 1e-3 * (1 + place // len(MODELS))
@@ -44,19 +45,23 @@ def make(folder: Path, runs: int, rows: int, seeds: int) -> None:
         )
 
 
+def _nothing(fd: object) -> None:
+    """In place of waiting for the disk."""
+
+
 def measure(folder: Path) -> None:
     """Print the time of each step and the most memory; in a process that has imported nothing yet."""
-    start = time.perf_counter()
+    start = time.process_time()
     from counterpoise.reports.collect import collect
     from counterpoise.reports.compare import make_report
     from counterpoise.reports.folders import find_runs
 
-    loaded = time.perf_counter()
+    loaded = time.process_time()
     folders = find_runs(folder)
     collection = collect(folders)
-    collected = time.perf_counter()
+    collected = time.process_time()
     report = make_report(folders, title="benchmark")
-    made = time.perf_counter()
+    made = time.process_time()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     rows = sum(len(data.rows) for data in report.data)
     print(
