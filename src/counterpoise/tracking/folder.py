@@ -71,7 +71,12 @@ class RunFolder:
     @property
     def gradient_picture(self) -> Path:
         """The same as a picture."""
-        return self.path / "plots" / "gradient_stats.png"
+        return self.plots / "gradient_stats.png"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures of the run."""
+        return self.path / "plots"
 
     @property
     def log(self) -> Path:
