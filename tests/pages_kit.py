@@ -95,7 +95,9 @@ def comparison(first: str, second: str, difference: float, verdict: Any, **more:
     )
 
 
-def run_folder(folder: Path, *, classes: Sequence[str] = ("safe", "vulnerable"), rows: int = 240, seed: int = 0) -> Path:
+def run_folder(
+    folder: Path, *, classes: Sequence[str] = ("safe", "vulnerable"), rows: int = 240, seed: int = 0
+) -> Path:
     """A run folder with everything that pictures are drawn from."""
     rng = np.random.default_rng(seed)
     count, epochs = len(classes), 6

@@ -45,7 +45,7 @@ from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.reports.diagnosis import diagnose_folder
-from counterpoise.reports.pictures.run import draw_run
+from counterpoise.reports.pictures.run import PLOTS, draw_run
 from counterpoise.reports.protocol import Protocol
 from counterpoise.result import make_result
 from counterpoise.storage import Storage
@@ -157,8 +157,8 @@ class Job:
 
     def _draw(self) -> None:
         """Pictures of the run, which can do without them."""
-        path = self.folder.plots
         if self.experiment.sections["report"].plots:
+            path = self.folder.path / PLOTS
             self.storage.attempt(path.name, path, lambda: draw_run(self.folder.path), required=False)
 
     @property

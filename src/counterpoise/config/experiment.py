@@ -79,7 +79,7 @@ class PlainSections:
 
 FREE = (
     *("paths", "tracker", "mirror", "dry_run", "resume", "extensions", "hardware.workers"),
-    *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours", "report."),
+    *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours", "report"),
 )
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
 

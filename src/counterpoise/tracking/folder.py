@@ -71,12 +71,7 @@ class RunFolder:
     @property
     def gradient_picture(self) -> Path:
         """The same as a picture."""
-        return self.plots / "gradient_stats.png"
-
-    @property
-    def plots(self) -> Path:
-        """Pictures of the run."""
-        return self.path / "plots"
+        return self.path / "plots" / "gradient_stats.png"
 
     @property
     def log(self) -> Path:

@@ -154,7 +154,9 @@ def reliability(material: Material) -> Any | None:
     scaled = answers.temperature != 1.0
     if scaled:
         _reliable(upper, answers, answers.raw, FAINT, "before")
-    counts = _reliable(upper, answers, answers.probabilities, BLUE, f"after, T = {answers.temperature:.2f}" if scaled else "")
+    counts = _reliable(
+        upper, answers, answers.probabilities, BLUE, f"after, T = {answers.temperature:.2f}" if scaled else ""
+    )
     lower.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color=BLUE, alpha=0.75)
     upper.set(ylabel="answers that are right", ylim=(-0.02, 1.02), title=f"Reliability, {answers.where}")
     upper.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -179,5 +181,3 @@ def _reliable(axes: Any, answers: Answers, probabilities: Floats, color: str, la
     axes.plot(sure, means, color=color, linewidth=1.6, zorder=2, label=said)
     axes.scatter(sure, means, s=sizes, color=color, zorder=3)
     return counts.astype(np.int64)
-
-

@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from counterpoise.inks import BLUE, COLORS, FAINT, INK, MUTED, PAPER, TEAL, drawing, figure, named
+from counterpoise.reports.outputs.figures import interval_of, metrics_of, number, range_of, titled
 from counterpoise.reports.pictures.training import epoch_axis
 from counterpoise.reports.reading import finite
 from counterpoise.reports.report import DataSet, Report, Row
 from counterpoise.reports.runs import read_run
-from counterpoise.reports.outputs.figures import interval_of, metrics_of, number, range_of, titled
 
 SHOWN_MODELS = 16
 """Models of a data set in the picture, the best ones by validation."""
@@ -146,7 +146,9 @@ def _curves(axes: Any, data: DataSet, curves: Curves) -> None:
         means = [fmean(column) if column else math.nan for column in columns]
         spreads = [stdev(column) if len(column) > 1 else 0.0 for column in columns]
         color = COLORS[place]
-        axes.plot(at, means, color=color, linewidth=1.8, label=named(name), marker="o" if length < 8 else "", markersize=4)
+        axes.plot(
+            at, means, color=color, linewidth=1.8, label=named(name), marker="o" if length < 8 else "", markersize=4
+        )
         low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
         high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
         axes.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)

@@ -18,6 +18,8 @@ from counterpoise.reports.pictures.training import class_shares, gradient_norms,
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+PLOTS = "plots"
+"""The folder's name within the run's."""
 PICTURES: Mapping[str, Callable[[Material], Any | None]] = MappingProxyType(
     {
         "training_curves": training_curves,
@@ -42,7 +44,7 @@ def draw_run(folder: Path) -> list[Path]:
     """
     written = []
     for name, content in _drawn(folder, as_png):
-        path = folder / "plots" / f"{name}.png"
+        path = folder / PLOTS / f"{name}.png"
         write_atomically(path, partial(_write, content))
         written.append(path)
     return written

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from counterpoise.inks import AMBER, BLUE, COLORS, FAINT, INK, MUTED, PAPER, RED, TEAL, figure, named
+from counterpoise.reports.outputs.figures import titled
 from counterpoise.reports.pictures.material import Material
 from counterpoise.reports.reading import finite, items, number, section, whole
 from counterpoise.reports.runs import EpochRecord, RunRecord
-from counterpoise.reports.outputs.figures import titled
 
 SHOWN_CLASSES = 6
 """Of more, those with most rows are drawn."""
@@ -122,7 +122,10 @@ def class_shares(material: Material) -> Any | None:
         color = COLORS[place]
         _line(axes, at, [_share(part, name, "predicted_share") for part in parts], color, named(name))
         axes.plot(
-            *(at, [_share(part, name, "actual_share") for part in parts]), color=color, linewidth=1.2, linestyle=(0, (4, 3)),
+            *(at, [_share(part, name, "actual_share") for part in parts]),
+            color=color,
+            linewidth=1.2,
+            linestyle=(0, (4, 3)),
         )
     axes.plot([], [], color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label="actual")
     highest = max(max(_share(part, name, key) for part in parts for key in SHARES) for name in shown)
