@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from counterpoise.jsonio import read_json
+from counterpoise.reports.reading import find, section
+from counterpoise.reports.runs import RunRecord, read_run
 
 METRICS = ("accuracy", "f1", "precision", "recall", "macro_f1", "roc_auc", "pr_auc")
 """Figures that tables show, beside the objective's."""
 REPEATS = ("seed", "fold")
 """What varies between repetitions of one configuration."""
-
-SPLIT = {"folds": int, "fold": int, "held_out": str, "records": int, "rows": str}
-"""What a run's metadata must say of its folds: see :func:`counterpoise.data.folds.refold`."""
 
 
 @dataclass(frozen=True)
@@ -56,49 +54,50 @@ class JobSummary:
 
 def read_job(folder: Path) -> JobSummary:
     """Read a job's folder, whatever state it is in."""
-    failure = _read(folder / "failure.json")  # of the latest attempt: it outweighs the result of an earlier one
-    metadata = _read(folder / "training_metadata.json")
-    overrides = tuple(metadata.get("overrides") or failure.get("overrides") or ())
-    result = _read(folder / "result.json")
-    repeat = _repeat(overrides, metadata, result)
-    if failure:
-        message = str(failure.get("message") or _mapping(failure, "verdict").get("reason", ""))
-        status = str(failure.get("status", "failed"))
-        return JobSummary(folder, status, overrides, message=message.strip(), protocol=_passed(failure), **repeat)
-    if not result:
-        return JobSummary(folder, "unfinished", overrides, **repeat)
-    objective = _mapping(result, "objective")
+    return job_of(read_run(folder, course=False))
+
+
+def job_of(record: RunRecord) -> JobSummary:
+    """What a record says as one job of a multirun. Of a latest attempt that failed, no figures of an earlier one."""
+    status = record.status
+    facts: dict[str, Any] = {"message": _why(record), "protocol": _passed(record.protocol), **_repeat(record)}
+    if record.failure or not record.result:
+        return JobSummary(record.folder, status, record.overrides, **facts)
+    result = record.result
+    objective = section(result, "objective")
     names = dict.fromkeys([*METRICS, str(objective.get("metric"))])
     split = "test" if result.get("test") else "valid"
-    status = str(result.get("status", "finished"))
-    baselines = _mapping(result, "baselines")
+    baselines = section(result, "baselines")
     return JobSummary(
-        folder,
+        record.folder,
         status,
-        overrides,
+        record.overrides,
         score=objective.get("score"),
         maximise=objective.get("maximise") is not False,
         objective=objective.get("metric"),
-        figures=_numbers(_mapping(result, split), names),
-        baselines={name: _numbers(_mapping(_mapping(baselines, name), split), names) for name in baselines},
-        message="" if status == "finished" else str(_mapping(result, "ended_by").get("reason", "")),
-        protocol=_passed(result),
-        **repeat,
+        figures=_numbers(section(result, split), names),
+        baselines={name: _numbers(section(baselines, name, split), names) for name in baselines},
+        **facts,
     )
 
 
-def _repeat(overrides: tuple[str, ...], metadata: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _why(record: RunRecord) -> str:
+    """Why it did not finish, line by line: a message may name several problems."""
+    _, message = find(record.failure, "message")
+    told = message.strip() if isinstance(message, str) else ""
+    return "" if record.status == "finished" else told or record.message or record.ended_by
+
+
+def _repeat(record: RunRecord) -> dict[str, Any]:
     """Seed, fold, and what the fold is of; a job that failed early has but its overrides."""
-    split = _mapping(_mapping(metadata, "data_notes"), "split")
-    if split.get("kind") != "folds" or not all(isinstance(split.get(name), kind) for name, kind in SPLIT.items()):
-        split = {}
-    given = dict(item.lstrip("+").partition("=")[::2] for item in overrides)
+    split = record.fold_facts
+    given = dict(item.lstrip("+").partition("=")[::2] for item in record.overrides)
     seed, fold = (_integer(given.get(name)) for name in REPEATS)
     return {
-        "seed": result.get("seed", seed),
+        "seed": seed if record.failure else record.result.get("seed", seed),
         "fold": split.get("fold", fold),
         "split": {name: value for name, value in split.items() if name != "fold"},
-        "classes": tuple(metadata.get("classes") or ()),
+        "classes": record.classes,
     }
 
 
@@ -110,23 +109,8 @@ def _numbers(figures: Mapping[str, Any], names: Iterable[str]) -> dict[str, floa
     return {name: figures[name] for name in names if isinstance(figures.get(name), int | float)}
 
 
-def _passed(content: Mapping[str, Any]) -> bool | None:
-    protocol = content.get("protocol")
-    return protocol.get("passed") is True if isinstance(protocol, Mapping) else None
-
-
-def _mapping(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An entry that is a mapping; an empty one if it is not there, or damaged."""
-    value = content.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _passed(protocol: Mapping[str, Any]) -> bool | None:
+    return protocol.get("passed") is True if protocol else None
 
 
 def collect(sweep: Path) -> list[Path]:

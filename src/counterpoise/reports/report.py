@@ -204,7 +204,7 @@ class Method:
     resamples: int = 2000
     seed: int = 0
     """Of the bootstrap."""
-    compared: int = 0
+    compared: int = 10
     """Most models of a data set whose pairs are all compared; of more, each is compared with the best."""
 
 

@@ -14,6 +14,9 @@ from counterpoise.errors import Problem, UserError
 from counterpoise.metrics import Objective, ObjectiveConfig
 from counterpoise.reports.reading import find, finite, items, load, number, section, whole, word
 
+SPLIT = {"folds": int, "fold": int, "held_out": str, "records": int, "rows": str}
+"""What a run's metadata must say of its folds: see :func:`counterpoise.data.folds.refold`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
@@ -92,7 +95,30 @@ class RunRecord:
     @property
     def message(self) -> str:
         """Why it failed; empty if it did not."""
-        return word(self.failure, "message").strip()
+        return word(self.failure, "message") or word(self.failure, "verdict", "reason")
+
+    @property
+    def ended_by(self) -> str:
+        """Why it ended before its last epoch, as ``result.json`` says; empty if it did not, or failed."""
+        return "" if self.failure else word(self.result, "ended_by", "reason")
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """As they were typed."""
+        _, typed = find(self.metadata or self.failure, "overrides")
+        return tuple(map(str, typed)) if isinstance(typed, list) else ()
+
+    @property
+    def fold_facts(self) -> Mapping[str, Any]:
+        """Which fold of what was held out; empty for the splits of the source itself, and where not all is said."""
+        facts = section(self.metadata, "data_notes", "split")
+        whole_facts = all(isinstance(facts.get(name), kind) for name, kind in SPLIT.items())
+        return facts if facts.get("kind") == "folds" and whole_facts else {}
+
+    @property
+    def fold(self) -> int | None:
+        """The fold that it held out; ``None`` for the splits of the source itself."""
+        return whole(self.fold_facts, "fold") if self.fold_facts else whole(self.config, "fold")
 
     @property
     def protocol(self) -> Mapping[str, Any]:
@@ -155,21 +181,25 @@ def _last_part(target: str) -> str:
     return target.rsplit(".", 1)[-1]
 
 
-def read_run(folder: Path) -> RunRecord:
-    """Read a run folder; never raises. Files may be missing; those that are damaged are named in ``unreadable``."""
+def read_run(folder: Path, *, course: bool = True) -> RunRecord:
+    """Read a run folder; never raises. Files may be missing; those that are damaged are named in ``unreadable``.
+
+    Args:
+        folder: the run's.
+        course: read how it went too: ``epochs``, ``updates`` and ``collapse``. That takes ten times as long.
+    """
     problems: list[str] = []
-    metadata, history, result, failure, collapse = (
-        load(folder / name, problems)
-        for name in (
-            *("training_metadata.json", "training_history.json", "result.json", "failure.json"),
-            "collapse_report.json",
-        )
+    metadata, result, failure = (
+        load(folder / name, problems) for name in ("training_metadata.json", "result.json", "failure.json")
+    )
+    history, collapse = (
+        load(folder / name, problems) if course else {} for name in ("training_history.json", "collapse_report.json")
     )
     return RunRecord(
         folder=folder,
         metadata=metadata,
         epochs=tuple(_epoch(node, index) for index, node in enumerate(items(history, "epochs"))),
-        updates=tuple(_updates(folder / "metrics.jsonl", problems)),
+        updates=tuple(_updates(folder / "metrics.jsonl", problems)) if course else (),
         result=result,
         failure=failure,
         collapse=collapse,

@@ -1,0 +1,126 @@
+"""Rows for averaged probabilities: of the repetitions of one row, and of several rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from counterpoise.errors import Problem, UserError, fail, nearest
+from counterpoise.metrics import Objective, classification_metrics, predicted_classes
+from counterpoise.reports.collect import Run
+from counterpoise.reports.entries import HALF, threshold
+from counterpoise.reports.predictions import Floats, Ints, Predictions, UnusableError, average, read_predictions
+from counterpoise.reports.reading import word
+from counterpoise.reports.subjects import Part, Subject, Trial, figures_of
+
+MOST_ROWS = 6
+"""Rows of models up to which all of them are averaged together."""
+
+
+@dataclass(frozen=True)
+class Averager:
+    """Averages the models of one data set."""
+
+    models: Sequence[Subject]
+    objective: Objective | None
+    split: str
+    notes: list[str]
+    """What could not be averaged is added here."""
+
+    def all(self, asked: Sequence[Sequence[str]]) -> list[Subject]:
+        """The averages that are always made, and those that are asked for by the names of rows."""
+        found = [each for subject in self.models if len(subject.trials) > 1 for each in self._of([subject])]
+        different = {subject.model for subject in self.models}
+        if 2 <= len(self.models) <= MOST_ROWS and len(different) > 1:
+            found += self._of(self.models, "average of all")
+        by_name = {subject.name: subject for subject in self.models}
+        for names in asked:
+            if all(name in by_name for name in names):
+                found += self._of([by_name[name] for name in dict.fromkeys(names)])
+        return list({subject.name: subject for subject in found}.values())
+
+    def _of(self, subjects: Sequence[Subject], title: str = "") -> Iterator[Subject]:
+        """One row for the probabilities of all repetitions of these rows together; none if they cannot be averaged."""
+        trials = [trial for subject in subjects for trial in subject.trials]
+        names = tuple(subject.name for subject in subjects)
+        if not title:
+            title = f"{names[0]}, average" if len(names) == 1 else f"average of {' and '.join(names)}"
+        name = f"{title} of {len(trials)}" if len(names) == 1 else f"{title} ({len(trials)} runs)"
+        folds = list(trials[0].parts)
+        if any(list(trial.parts) != folds for trial in trials):
+            self.notes.append(f"{name} is left out: not all of its runs held out the same folds.")
+            return
+        try:
+            parts = {fold: self._part([trial.parts[fold] for trial in trials]) for fold in folds}
+        except UnusableError as error:
+            self.notes.append(f"{name} is left out: {error}")
+            return
+        over = subjects[0].over if len(folds) < 2 else "folds"
+        yield Subject(name=name, kind="average", trials=(Trial(None, parts),), over=over, members=names)
+
+    def _part(self, members: Sequence[Part]) -> Part:
+        """Raises ``UnusableError`` where a member's predictions cannot be used."""
+        held_out = [part.answers for part in members if part.answers is not None]
+        if len(held_out) < len(members):
+            raise UnusableError("predictions of some of its runs cannot be used.")
+        runs = [part.run for part in members if part.run is not None]
+        classes = runs[0].record.classes
+        valid = held_out if self.split == "valid" else _on_validation(runs)
+        cut = _threshold(runs, valid)
+        answers = _averaged(held_out, cut)
+        figures, on_valid = (
+            figures_of(classification_metrics(each.labels, each.probabilities, classes, cut), self.objective)
+            for each in (answers, _averaged(valid, cut))
+        )
+        return Part(figures=figures, valid=on_valid, answers=answers)
+
+
+def check_names(asked: Sequence[Sequence[str]], known: Sequence[Sequence[str]]) -> None:
+    """Make sure that each average that is asked for can be made on some data set.
+
+    Args:
+        asked: names of rows, by average.
+        known: names of the rows of models, by data set.
+
+    Raises:
+        UserError: naming the rows that there are.
+    """
+    problems: list[Problem] = []
+    everywhere = [name for names in known for name in names]
+    for names in asked:
+        if any(set(names) <= set(there) for there in known):
+            continue
+        unknown = [name for name in names if name not in everywhere]
+        where = f"average of {' and '.join(names)}"
+        if unknown:
+            problems += fail(where, f"there is no row {unknown[0]!r}.", nearest(unknown[0], everywhere)).problems
+        else:
+            problems += fail(
+                where, "these rows were measured on different data.", "Name rows of one data set."
+            ).problems
+    if problems:
+        raise UserError(problems)
+
+
+def _averaged(members: Sequence[Predictions], cut: float | None) -> Predictions:
+    first, probabilities = members[0], average(members)
+    return Predictions(first.rows, first.labels, probabilities, predicted_classes(probabilities, cut), first.groups)
+
+
+def _on_validation(runs: Sequence[Run]) -> list[Predictions]:
+    found = [read_predictions(run.record.folder / "predictions_valid.parquet", len(run.record.classes)) for run in runs]
+    if len({each.fingerprint for each in found}) > 1:
+        raise UnusableError("its runs were validated on different rows.")
+    return found
+
+
+def _threshold(runs: Sequence[Run], valid: Sequence[Predictions]) -> float | None:
+    """From which averaged probability class 1 is predicted; ``None`` for the more probable class."""
+    cuts = [threshold(run.record) for run in runs]
+    if len(runs[0].record.classes) != 2 or all(cut == HALF for cut in cuts):
+        return None
+    return _tuned(valid[0].labels, average(valid), word(runs[0].record.result, "decision", "metric"))
+
+
+def _tuned(labels: Ints, probabilities: Floats, metric: str) -> float:
+    raise NotImplementedError

@@ -1,0 +1,164 @@
+"""Rows of a report's tables out of what they are about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.metrics import METRICS, Objective
+from counterpoise.reports.draws import Draws
+from counterpoise.reports.entries import temperature, threshold
+from counterpoise.reports.reading import finite, number, section, whole
+from counterpoise.reports.report import Calibration, Figure, Method, Repetition, Row
+from counterpoise.reports.statistics.spread import (
+    both_interval,
+    defined,
+    mean,
+    percentile_interval,
+    std,
+    t_interval,
+)
+from counterpoise.reports.subjects import Subject, Trial
+
+Floats = NDArray[np.float64]
+
+UNBOUNDED = (-math.inf, math.inf)
+BOUNDS = {**dict.fromkeys(METRICS, (0.0, 1.0)), "mcc": (-1.0, 1.0), "log_loss": (0.0, math.inf)}
+"""Of the metrics; an interval that is computed by a formula is cut off there."""
+
+
+def make_row(subject: Subject, objective: Objective | None, split: str, method: Method, draws: Draws | None) -> Row:
+    """The row of a subject; without ``draws`` its figures have no intervals over rows."""
+    best = best_trial(subject, objective)
+    return Row(
+        name=subject.name,
+        kind=subject.kind,
+        model=subject.model,
+        settings=subject.settings,
+        figures=_figures(subject, [trial.figures for trial in subject.trials], method, draws),
+        valid=_figures(subject, [trial.valid for trial in subject.trials], method, None),
+        repetitions=tuple(_repetition(trial, objective) for trial in subject.trials),
+        over=subject.over,
+        best_seed=None if best is None else best.seed,
+        best_run=None if best is None else _best_run(best, objective),
+        members=subject.members,
+        parameters=_parameters(subject),
+        seconds=_seconds(subject),
+        threshold=_thresholds(subject),
+        calibration=_calibration(subject, split),
+    )
+
+
+def score(figures: Mapping[str, float], objective: Objective | None) -> float | None:
+    """The objective's value of validation figures; ``None`` if they do not define it."""
+    return None if objective is None else figures.get(objective.name)
+
+
+def best_trial(subject: Subject, objective: Objective | None) -> Trial | None:
+    """The repetition with the best score on validation, the first of equals; ``None`` where none has one."""
+    scored = [(value, trial) for trial in subject.trials if (value := score(trial.valid, objective)) is not None]
+    if not scored or objective is None or subject.kind != "model":
+        return None
+    sign = 1 if objective.maximise else -1
+    return max(scored, key=lambda each: sign * each[0])[1]
+
+
+def rank(subject: Subject, objective: Objective | None) -> float:
+    """What models are ordered by, best first: their mean score on validation; those without one come last."""
+    scores = [score(trial.valid, objective) for trial in subject.trials]
+    known = [value for value in scores if value is not None]
+    if objective is None or not known:
+        return float("inf")
+    return -mean(known) if objective.maximise else mean(known)
+
+
+def _figures(
+    subject: Subject, each: Sequence[Mapping[str, float]], method: Method, draws: Draws | None
+) -> dict[str, Figure]:
+    """Of the metrics that all repetitions have."""
+    if not each:
+        return {}
+    names = [name for name in each[0] if all(name in figures for figures in each)]
+    drawn = {} if draws is None else draws.figures
+    return {
+        name: _figure(name, [figures[name] for figures in each], _spread(subject, name, each), method, drawn.get(name))
+        for name in names
+    }
+
+
+def _spread(subject: Subject, name: str, each: Sequence[Mapping[str, float]]) -> float | None:
+    """Over repetitions; of a single one over its folds."""
+    if subject.over == "folds":
+        return std([part.figures[name] for part in subject.trials[0].parts.values()])
+    return std([figures[name] for figures in each])
+
+
+def _figure(name: str, values: Sequence[float], spread: float | None, method: Method, drawn: Floats | None) -> Figure:
+    centre = mean(values)
+    draws = np.zeros(0) if drawn is None else defined(drawn)
+    over_rows = over_both = None
+    if len(draws) > 1:
+        over_rows = percentile_interval(draws, method.confidence)
+    if len(draws) > 1 and len(values) > 1:
+        of_seeds = (std(values) or 0.0) ** 2 / len(values)
+        parts = [(float(np.var(draws, ddof=1)), float("inf")), (of_seeds, len(values) - 1)]
+        over_both = both_interval(centre, parts, method.confidence, BOUNDS.get(name, UNBOUNDED))
+    return Figure(
+        mean=centre,
+        std=spread,
+        values=tuple(values),
+        over_seeds=t_interval(values, method.confidence),
+        over_rows=over_rows,
+        over_both=over_both,
+    )
+
+
+def _repetition(trial: Trial, objective: Objective | None) -> Repetition:
+    folds = tuple(fold for fold in trial.parts if fold is not None)
+    return Repetition(
+        seed=trial.seed,
+        folds=folds,
+        runs=tuple(run.index for run in trial.runs),
+        score=score(trial.valid, objective),
+    )
+
+
+def _best_run(trial: Trial, objective: Objective | None) -> int | None:
+    """Of its folds, the run with the best score on validation."""
+    sign = 1 if objective is None or objective.maximise else -1
+    found = [(score(part.valid, objective), part.run) for part in trial.parts.values() if part.run is not None]
+    scored = [(sign * value, -run.index) for value, run in found if value is not None]
+    return -max(scored)[1] if scored else None
+
+
+def _parameters(subject: Subject) -> int | None:
+    counts = [whole(run.record.result, "trainable_parameters") for run in subject.runs]
+    return counts[0] if counts else None
+
+
+def _seconds(subject: Subject) -> float | None:
+    spent = [number(run.record.result, "seconds") for run in subject.runs]
+    known = [value for value in spent if finite(value)]
+    return sum(known) if known else None
+
+
+def _thresholds(subject: Subject) -> str:
+    """Empty for more classes than two."""
+    found = [threshold(run.record) for run in subject.runs if len(run.record.classes) == 2]
+    if not found:
+        return ""
+    low, high = (f"{value:.4g}" for value in (min(found), max(found)))
+    return low if low == high else f"{low}–{high}"
+
+
+def _calibration(subject: Subject, split: str) -> Calibration | None:
+    nodes = [section(run.record.result, "calibration", split) for run in subject.runs]
+    before = [value for node in nodes if finite(value := number(node, "before"))]
+    after = [value for node in nodes if finite(value := number(node, "after"))]
+    if not before or len(before) != len(after):
+        return None
+    scale = mean([temperature(run.record) for run in subject.runs])
+    return Calibration(temperature=scale, before=mean(before), after=mean(after))
