@@ -371,7 +371,7 @@ def test_whatever_is_missing_or_odd_is_written_down(report: Report) -> None:
     assert len(saved["runs"]) == len(report.runs)
     lines = list(csv.DictReader(io.StringIO(csv_text(report))))
     assert len(lines) == sum(len(row.figures) for data in report.data for row in data.rows)
-    tables = [part for part in tex_text(report).split("\\begin{tabular}")[1:]]
+    tables = list(tex_text(report).split("\\begin{tabular}")[1:])
     for data, part in zip([data for data in report.data if data.rows], tables, strict=True):
         known = {metric for row in data.rows for metric in row.figures}
         rows = [line for line in part.splitlines() if line.endswith(r"\\")]

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def _report(options: argparse.Namespace) -> int:
     from counterpoise.reports.compare import make_report  # 1 s, which --help need not take
 
     made = make_report(folders, title=f"Runs of {', '.join(map(str, options.paths))}", averages=averages)
+    made = replace(made, paths=tuple(map(str, options.paths)))
     _show(made)
     _show_runs(folders)
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def _report(console: Console, sweep: Path, folders: Sequence[Path]) -> None:
     from counterpoise.reports.outputs.write import write_report
 
     try:
-        page, *_ = write_report(make_report(folders, title=f"Multirun {sweep.name}"), sweep / "report")
+        made = replace(make_report(folders, title=f"Multirun {sweep.name}"), paths=(str(sweep),))
+        page, *_ = write_report(made, sweep / "report")
         console.print(f"Report: {page}", soft_wrap=True)
     except Exception as error:
         why = str(error) or type(error).__name__
