@@ -162,7 +162,7 @@ def reliability(material: Material) -> Any | None:
     upper.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     lower.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     lower.set(xlabel="confidence: probability of the predicted class", ylabel="rows", xlim=(min(low, 0.5) - 0.02, 1.02))
-    upper.legend(*upper.get_legend_handles_labels(), loc="upper left")
+    upper.legend(*upper.get_legend_handles_labels(), loc="lower right")
     return drawn
 
 
@@ -179,5 +179,5 @@ def _reliable(axes: Any, answers: Answers, probabilities: Floats, color: str, la
     sizes = 14 + 110 * counts[filled] / counts.max()
     said = f"{label + ': ' if label else ''}calibration error {error:.4f}"
     axes.plot(sure, means, color=color, linewidth=1.6, zorder=2, label=said)
-    axes.scatter(sure, means, s=sizes, color=color, zorder=3)
+    axes.scatter(sure, means, s=sizes, color=color, zorder=3, clip_on=False)
     return counts.astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -50,18 +50,18 @@ def draw_run(folder: Path) -> list[Path]:
     return written
 
 
-def svgs_of(folder: Path, label: str) -> dict[str, str]:
-    """The same pictures as SVG elements by name, for a page; ``label`` is of the run, escaped already."""
-    return dict(_drawn(folder, lambda figure: as_svg(figure, label)))
+def svgs_of(folder: Path, label: str, names: Collection[str]) -> dict[str, str]:
+    """Some of these pictures as SVG elements by name, for a page; ``label`` is of the run, escaped already."""
+    return dict(_drawn(folder, lambda figure: as_svg(figure, label), names))
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
-def _drawn(folder: Path, render: Callable[[Any], T]) -> Iterator[tuple[str, T]]:
+def _drawn(folder: Path, render: Callable[[Any], T], names: Collection[str] = PICTURES) -> Iterator[tuple[str, T]]:
     files = material(folder)
-    for name, draw in PICTURES.items():
+    for name, draw in ((name, draw) for name, draw in PICTURES.items() if name in names):
         try:
             with drawing():
                 figure = draw(files)
