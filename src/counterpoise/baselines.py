@@ -150,25 +150,39 @@ def _answers(
     return answers
 
 
-def baseline_metrics(dataset: Dataset) -> dict[str, dict[str, dict[str, Any]]]:
-    """The figures of the baselines on the validation split and, where there is one, the test split.
+def baseline_answers(dataset: Dataset) -> dict[str, dict[str, Probabilities]]:
+    """The probabilities of the baselines for the validation split and, where there is one, the test split.
 
     Returns:
-        ``{"majority": {"valid": {...}, "test": {...}}, "tfidf_logistic": {...}}``, the innermost being those of
-        :func:`counterpoise.metrics.classification_metrics`. A split without records is left out. Of graphs that came as
-        such the last is ``type_counts_logistic``; pairs have ``criterion_prior`` too, and figures by criterion.
+        ``{"majority": {"valid": [N, C], "test": [M, C]}, "tfidf_logistic": {...}}``. A split without records is left
+        out. Of graphs that came as such the last is ``type_counts_logistic``; pairs have ``criterion_prior`` too.
     """
     train = dataset.train
     splits = {name: split for name, split in dataset.splits().items() if name != "train" and len(split)}
     learnt = type_counts_logistic if train.are_graphs else tfidf_logistic
-    answers = {
+    return {
         "majority": {name: majority(train.labels, len(train.classes), len(split)) for name, split in splits.items()},
         **({"criterion_prior": criterion_prior(train, splits)} if train.has("criterion") else {}),
         learnt.__name__: learnt(train, splits),
     }
+
+
+def baseline_metrics(
+    dataset: Dataset, answers: Mapping[str, Mapping[str, Probabilities]] | None = None
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The figures of the baselines, by baseline and split.
+
+    They are those of :func:`counterpoise.metrics.classification_metrics`; pairs have figures by criterion too.
+
+    Args:
+        dataset: with its splits.
+        answers: what :func:`baseline_answers` gives, if that is known already.
+    """
+    known = baseline_answers(dataset) if answers is None else answers
+    splits = dataset.splits()
     return {
         baseline: {name: _figures(splits[name], probabilities) for name, probabilities in by_split.items()}
-        for baseline, by_split in answers.items()
+        for baseline, by_split in known.items()
     }
 
 

@@ -47,13 +47,13 @@ from counterpoise.plan import Plan
 from counterpoise.reports.diagnosis import diagnose_folder
 from counterpoise.reports.pictures.run import PLOTS, draw_run
 from counterpoise.reports.protocol import Protocol
-from counterpoise.result import make_result
+from counterpoise.result import baselines, make_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
 from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
-from counterpoise.tracking.folder import RunFolder, write_predictions
+from counterpoise.tracking.folder import RunFolder, write_bytes, write_predictions
 from counterpoise.tracking.gradients import GradientRecorder
 
 
@@ -127,7 +127,7 @@ class Job:
             self.dataset,
             history,
             trainer.objective,
-            cache,
+            self._baselines(cache),
             data_fingerprint=self.fingerprint,
             settings=self.settings,
             model=type(trainer.module).__name__,
@@ -164,6 +164,14 @@ class Job:
     @property
     def _steady(self) -> Steady:
         return Steady(self.tracker, self.storage)
+
+    def _baselines(self, cache: Cache) -> dict[str, Any]:
+        """The baselines' figures; their answers are left in the run folder."""
+        found = baselines(self.dataset, cache, self.fingerprint)
+        for split, content in found.files.items():
+            path = self.folder.baselines(split)
+            self.storage.insist(path.name, path, partial(write_bytes, path, content))
+        return found.figures
 
     def _fit(self, trainer: Trainer) -> History:
         try:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
-from counterpoise.baselines import baseline_metrics
+from counterpoise.baselines import Probabilities, baseline_answers, baseline_metrics
 from counterpoise.data.cache import Cache
-from counterpoise.data.records import Dataset
+from counterpoise.data.records import Dataset, Records
 from counterpoise.engine.progress import History
 from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
@@ -24,18 +28,27 @@ from counterpoise.tracking.findings import show_findings
 
 log = logging.getLogger(__name__)
 
-BASELINES_FORMAT = 3
+BASELINES = "baselines.json"
+"""Their figures in the cache."""
+BASELINES_FORMAT = 4
 """Raised whenever a baseline is computed differently."""
 
 
 def make_result(
-    dataset: Dataset, history: History, objective: Objective, cache: Cache, *, data_fingerprint: str, **facts: Any
+    dataset: Dataset, history: History, objective: Objective, bars: Mapping[str, Any], **facts: Any
 ) -> dict[str, Any]:
-    """The content of ``result.json``; ``facts`` are further entries, ``seed``, ``valid`` and ``test`` among them."""
+    """The content of ``result.json``; ``facts`` are further entries, ``seed``, ``valid`` and ``test`` among them.
+
+    Args:
+        dataset: what was trained on.
+        history: how the training went.
+        objective: the figure that decides.
+        bars: the figures of :func:`baselines`.
+        facts: the rest.
+    """
     return {
         "status": "collapsed" if history.verdict.decision == Decision.ABORT else "finished",
         "data": dataset.name,
-        "data_fingerprint": data_fingerprint,
         "objective": {"metric": objective.name, "score": history.best_score, "maximise": objective.maximise},
         "best_epoch": history.best_epoch,
         "best_is_doubtful": history.best_is_doubtful,
@@ -43,16 +56,29 @@ def make_result(
         "ended_by": {"judge": history.verdict.judge, "reason": history.verdict.reason},
         "alarms": len(history.alarms),
         "rescues": history.rescues,
-        "baselines": baselines(dataset, cache, data_fingerprint),
+        "baselines": bars,
         **facts,
     }
 
 
-def baselines(dataset: Dataset, cache: Cache, data_fingerprint: str) -> dict[str, Any]:
-    """The bars of :mod:`counterpoise.baselines` on the same splits; computed once per data set, for all seeds."""
+@dataclass(frozen=True)
+class Baselines:
+    """What the bars of :mod:`counterpoise.baselines` come to."""
+
+    figures: dict[str, Any]
+    """By baseline and split."""
+    files: dict[str, bytes]
+    """By split, a Parquet file with ``row``, ``label`` and a list of probabilities for each baseline."""
+
+
+def baselines(dataset: Dataset, cache: Cache, data_fingerprint: str) -> Baselines:
+    """The bars on the same splits; computed once per data set, for all seeds."""
 
     def build(folder: Path) -> None:
-        write_json(folder / "baselines.json", baseline_metrics(dataset))
+        built = _make_baselines(dataset)
+        write_json(folder / BASELINES, built.figures)
+        for split, content in built.files.items():
+            (folder / f"{split}.parquet").write_bytes(content)
 
     key = {"format": BASELINES_FORMAT, "data": data_fingerprint, "scikit-learn": version("scikit-learn")}
     try:
@@ -61,14 +87,39 @@ def baselines(dataset: Dataset, cache: Cache, data_fingerprint: str) -> dict[str
         if not isinstance(error.__cause__, OSError):
             raise
         log.warning("%s The baselines are computed without it.", error)  # the run is trained: it shall have its result
-        return baseline_metrics(dataset)
+        return _make_baselines(dataset)
 
 
-def _read_baselines(folder: Path) -> dict[str, Any]:
-    found = dict(read_json(folder / "baselines.json"))
-    if not all(isinstance(splits, Mapping) and isinstance(splits.get("valid"), Mapping) for splits in found.values()):
-        raise ValueError("baselines.json holds no figures")
-    return found
+def _make_baselines(dataset: Dataset) -> Baselines:
+    answers, splits = baseline_answers(dataset), dataset.splits()
+    names = dict.fromkeys(split for by_split in answers.values() for split in by_split)
+    files = {
+        split: _as_parquet(splits[split], {name: by_split[split] for name, by_split in answers.items()})
+        for split in names
+    }
+    return Baselines(baseline_metrics(dataset, answers), files)
+
+
+def _as_parquet(records: Records, answers: Mapping[str, Probabilities]) -> bytes:
+    lists = {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(table.ravel()), table.shape[1])
+        for name, table in answers.items()
+    }
+    file = io.BytesIO()
+    pq.write_table(pa.table({"row": records.rows, "label": records.labels, **lists}), file)
+    return file.getvalue()
+
+
+def _read_baselines(folder: Path) -> Baselines:
+    figures = dict(read_json(folder / BASELINES))
+    if not all(isinstance(splits, Mapping) and isinstance(splits.get("valid"), Mapping) for splits in figures.values()):
+        raise ValueError(f"{BASELINES} holds no figures")
+    files = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+    for split, content in files.items():
+        found = pq.read_schema(io.BytesIO(content)).names
+        if found != ["row", "label", *figures]:
+            raise ValueError(f"{split}.parquet holds other baselines than {BASELINES}")
+    return Baselines(figures, files)
 
 
 def earlier_result(path: Path, settings: str) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from counterpoise.jsonio import read_json
 LEFT = (
     *("training_metadata.json", "training_history.json", "metrics.jsonl", "training.log", "result.json"),
     *("predictions_valid.parquet", "predictions_test.parquet", "tokenizer.json"),
+    *("baselines_valid.parquet", "baselines_test.parquet"),
     *(".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"),
     *("checkpoints/last/model.safetensors", "checkpoints/best/model.safetensors", "checkpoints/best/manifest.json"),
 )

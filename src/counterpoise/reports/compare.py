@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 
 from counterpoise.reports.averages import Averager, check_names
-from counterpoise.reports.collect import Group, collect
+from counterpoise.reports.collect import Collection, Group, collect
 from counterpoise.reports.comparisons import compare_all
 from counterpoise.reports.draws import draw_all
 from counterpoise.reports.entries import entries
+from counterpoise.reports.publication import paragraph
 from counterpoise.reports.reading import section, whole
 from counterpoise.reports.report import DataSet, Method, Report
 from counterpoise.reports.rows import make_row, rank
@@ -24,6 +25,8 @@ from counterpoise.reports.statistics.resample import repeats
 from counterpoise.reports.subjects import Reader, Subject
 
 METHOD: Final = Method()
+FEW: Final = 30
+"""Rows of a class below which intervals over rows hold less than they say: docs/statistics.md has by how much."""
 
 
 def make_report(
@@ -48,20 +51,23 @@ def make_report(
     splits = [_split(group) for group in collection.groups]
     known = [[each.name for each in group.configurations if each.runs] for group in collection.groups]
     check_names(averages, known)
-    data = [_data_set(group, split, method, averages) for group, split in zip(collection.groups, splits, strict=True)]
+    unnamed = [
+        _data_set(group, split, method, averages) for group, split in zip(collection.groups, splits, strict=True)
+    ]
+    names = _unique([(each.name, each.fingerprint) for each in unnamed])
+    data = tuple(dataclasses.replace(each, name=name) for each, name in zip(unnamed, names, strict=True))
     runs = entries(collection, splits)
-    names = _unique([(each.name, each.fingerprint) for each in data])
     return Report(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         version=version("counterpoise"),
         title=title,
         paths=tuple(str(folder) for folder in folders),
-        data=tuple(_renamed(each, name) for each, name in zip(data, names, strict=True)),
+        data=data,
         runs=runs,
         method=method,
         statuses=dict(Counter(run.status for run in runs)),
         seconds=sum(run.seconds or 0.0 for run in runs),
-        publication={},
+        publication=_publication(collection, data, method),
     )
 
 
@@ -83,8 +89,14 @@ def _data_set(group: Group, split: str, method: Method, averages: Sequence[Seque
     first = group.finished[0]
     counts = _counts(group, reader, split)
     metric = objective.name if objective is not None else ""
+    comparisons = compare_all(subjects, draws, metric, method, sum(counts.values()), notes)
     if any(repeats(truth.groups) for truth in reader.held_out.values()):
         notes.append("Rows share groups, so the bootstrap draws whole groups: class shares vary with them.")
+    rarest = min((count for count in counts.values() if count), default=0)
+    if 0 < rarest < FEW and draws:
+        notes.append(
+            f"The rarest class has {rarest} held-out rows: intervals of figures that hang on it are too narrow."
+        )
     return DataSet(
         name=first.record.data,
         fingerprint=first.fingerprint,
@@ -95,7 +107,7 @@ def _data_set(group: Group, split: str, method: Method, averages: Sequence[Seque
         metric=metric,
         maximise=objective is None or objective.maximise,
         rows=tuple(make_row(subject, objective, split, method, draws.get(subject.name)) for subject in subjects),
-        comparisons=compare_all(subjects, draws, metric, method, sum(counts.values()), notes),
+        comparisons=comparisons,
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -125,5 +137,13 @@ def _unique(each: Sequence[tuple[str, str]]) -> list[str]:
     return [name if counts[name] == 1 else f"{name} ({fingerprint[:8]})" for name, fingerprint in each]
 
 
-def _renamed(data: DataSet, name: str) -> DataSet:
-    return dataclasses.replace(data, name=name)
+def _publication(collection: Collection, data: Sequence[DataSet], method: Method) -> dict[str, str]:
+    """A paragraph for each model, by its name."""
+    found = {}
+    for each in data:
+        prefix = f"{each.name}: " if len(data) > 1 else ""
+        for row in (row for row in each.rows if row.kind == "model"):
+            places = [place for repetition in row.repetitions for place in repetition.runs]
+            records = [collection.runs[place].record for place in places]
+            found[prefix + row.name] = paragraph(row, records, each, method)
+    return found

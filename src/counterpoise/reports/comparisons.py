@@ -20,7 +20,8 @@ from counterpoise.reports.statistics.spread import (
     defined,
     mean,
     percentile_interval,
-    std,
+    variance_of_mean,
+    variance_over_rows,
 )
 from counterpoise.reports.subjects import Subject, Trial
 
@@ -104,9 +105,8 @@ class _Comparing:
         of_seeds = self._of_seeds()
         effect = effect_size(values) if self.independent and of_seeds is not None else None
         facts: dict[str, Any] = {"effect": effect, "seeds_needed": None if effect is None else pairs_needed(effect)}
-        drawn = self._drawn(draws)
-        if drawn is not None and len(drawn) > 1:
-            facts |= self._resampled(difference, drawn, of_seeds)
+        if self.first.name in draws and self.second.name in draws:
+            facts |= self._resampled(difference, draws[self.first.name], draws[self.second.name], of_seeds)
         right = self._right()
         if right is not None:
             facts |= _mcnemar(right)
@@ -123,24 +123,21 @@ class _Comparing:
     def _value(self, subject: Subject, trial: int) -> float:
         return subject.trials[trial].figures[self.metric]
 
-    def _drawn(self, draws: Mapping[str, Draws]) -> NDArray[np.float64] | None:
-        """Bootstrap draws of the mean difference, ``[B]``; ``None`` without."""
-        if self.first.name not in draws or self.second.name not in draws:
-            return None
-        one, other = ([pair[side] for pair in self.pairs] for side in (0, 1))
-        own, others = draws[self.first.name].deciding[one], draws[self.second.name].deciding[other]
-        return defined(own.mean(axis=0) - others.mean(axis=0))
-
     def _resampled(
-        self, difference: float, drawn: NDArray[np.float64], of_seeds: Sequence[tuple[float, float]] | None
+        self, difference: float, one: Draws, other: Draws, of_seeds: Sequence[tuple[float, float]] | None
     ) -> dict[str, Any]:
-        confidence = self.method.confidence
+        """What the bootstrap draws of the mean difference say."""
+        own, others = ([pair[side] for pair in self.pairs] for side in (0, 1))
+        drawn = defined(one.deciding[own].mean(axis=0) - other.deciding[others].mean(axis=0))
+        if len(drawn) < 2:
+            return {}
+        confidence, size = self.method.confidence, one.sizes.of(self.metric)
         facts: dict[str, Any] = {
-            "over_rows": percentile_interval(drawn, confidence),
+            "over_rows": percentile_interval(drawn, confidence, size),
             "p_bootstrap": bootstrap_p(drawn),
         }
         if of_seeds is not None:
-            parts = [(float(np.var(drawn, ddof=1)), float("inf")), *of_seeds]
+            parts = [variance_over_rows(drawn, size), *of_seeds]
             facts |= {"over_both": both_interval(difference, parts, confidence), "p_both": both_p(difference, parts)}
         return facts
 
@@ -152,12 +149,14 @@ class _Comparing:
         if "average" in (self.first.kind, self.second.kind):
             return None
         if self.independent:
-            return _variance([self._value(self.first, i) - self._value(self.second, j) for i, j in self.pairs])
+            own = variance_of_mean([self._value(self.first, i) - self._value(self.second, j) for i, j in self.pairs])
+            return None if own is None else [own]
         sides = [
-            _variance([self._value(subject, trial) for trial in sorted({pair[side] for pair in self.pairs})])
+            variance_of_mean([self._value(subject, trial) for trial in sorted({pair[side] for pair in self.pairs})])
             for side, subject in enumerate((self.first, self.second))
         ]
-        return None if None in sides else [part for side in sides if side is not None for part in side]
+        known = [side for side in sides if side is not None]
+        return known if len(known) == len(sides) else None
 
     def _right(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] | None:
         """Of each pair, which rows the one and the other predicts right; ``None`` without predictions."""
@@ -166,11 +165,6 @@ class _Comparing:
             (own, others) for i, j in self.pairs if (own := one[i]) is not None and (others := other[j]) is not None
         ]
         return found if len(found) == len(self.pairs) else None
-
-
-def _variance(values: Sequence[float]) -> list[tuple[float, float]] | None:
-    spread = std(values)
-    return None if spread is None else [(spread**2 / len(values), len(values) - 1)]
 
 
 def _right(trial: Trial) -> NDArray[np.bool_] | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from counterpoise.metrics import METRICS, Objective
 from counterpoise.reports.predictions import Predictions
 from counterpoise.reports.report import Method
-from counterpoise.reports.statistics.resample import resamples
+from counterpoise.reports.statistics.resample import repeats, resamples
 from counterpoise.reports.statistics.weighted import Answers, weighted_metrics
 from counterpoise.reports.subjects import Part, Subject
 
@@ -21,10 +21,29 @@ Floats = NDArray[np.float64]
 Fold = int | None
 
 
+OF_ROWS = ("accuracy", "weighted_f1", "log_loss", "calibration_error")
+"""Figures that every row has the same part in; others hang on their rarest class."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much there is to draw from: small numbers make wide intervals."""
+
+    rows: int
+    """Held-out rows, or groups of them."""
+    rarest: int
+    """Rows of the rarest class that there is, or groups with such rows."""
+
+    def of(self, metric: str) -> int:
+        """What chance in this figure is mostly due to."""
+        return self.rows if metric in OF_ROWS else self.rarest
+
+
 @dataclass(frozen=True)
 class Draws:
     """Of one subject. NaN where a resample does not define the figure."""
 
+    sizes: Sizes
     deciding: Floats
     """The metric that decides, of each repetition: ``[S, B]``."""
     figures: dict[str, Floats] = field(default_factory=dict)
@@ -50,7 +69,8 @@ def draw_all(
         data: identifies the held-out rows: other data have other resamples.
     """
     ready = [each for each in subjects if all(part.answers for trial in each.trials for part in trial.parts.values())]
-    found = {each.name: Draws(np.zeros((len(each.trials), method.resamples))) for each in ready}
+    sizes = _sizes(held_out.values())
+    found = {each.name: Draws(sizes, np.zeros((len(each.trials), method.resamples))) for each in ready}
     parts = _by_fold(ready)
     for fold, members in parts.items():
         truth = held_out[fold]
@@ -62,6 +82,18 @@ def draw_all(
                 _add(found[subject.name], subject, index, _metrics(truth, part, weights, objective), objective, place)
             start = place.stop
     return found
+
+
+def _sizes(held_out: Collection[Predictions]) -> Sizes:
+    """Of all folds together."""
+    rows, by_class = 0, Counter[int]()
+    for truth in held_out:
+        units = truth.groups if truth.groups is not None and repeats(truth.groups) else truth.rows
+        rows += len(np.unique(units))
+        by_class.update(
+            {label: len(np.unique(units[truth.labels == label])) for label in np.unique(truth.labels).tolist()}
+        )
+    return Sizes(rows, min(by_class.values(), default=0))
 
 
 def _by_fold(subjects: Sequence[Subject]) -> dict[Fold, list[tuple[Subject, int, Part]]]:

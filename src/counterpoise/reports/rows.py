@@ -20,6 +20,8 @@ from counterpoise.reports.statistics.spread import (
     percentile_interval,
     std,
     t_interval,
+    variance_of_mean,
+    variance_over_rows,
 )
 from counterpoise.reports.subjects import Subject, Trial
 
@@ -79,12 +81,9 @@ def _figures(
     subject: Subject, each: Sequence[Mapping[str, float]], method: Method, draws: Draws | None
 ) -> dict[str, Figure]:
     """Of the metrics that all repetitions have."""
-    if not each:
-        return {}
     names = [name for name in each[0] if all(name in figures for figures in each)]
-    drawn = {} if draws is None else draws.figures
     return {
-        name: _figure(name, [figures[name] for figures in each], _spread(subject, name, each), method, drawn.get(name))
+        name: _figure(name, [figures[name] for figures in each], _spread(subject, name, each), method, draws)
         for name in names
     }
 
@@ -96,21 +95,22 @@ def _spread(subject: Subject, name: str, each: Sequence[Mapping[str, float]]) ->
     return std([figures[name] for figures in each])
 
 
-def _figure(name: str, values: Sequence[float], spread: float | None, method: Method, drawn: Floats | None) -> Figure:
-    centre = mean(values)
-    draws = np.zeros(0) if drawn is None else defined(drawn)
+def _figure(name: str, values: Sequence[float], spread: float | None, method: Method, draws: Draws | None) -> Figure:
+    centre, confidence = mean(values), method.confidence
     over_rows = over_both = None
-    if len(draws) > 1:
-        over_rows = percentile_interval(draws, method.confidence)
-    if len(draws) > 1 and len(values) > 1:
-        of_seeds = (std(values) or 0.0) ** 2 / len(values)
-        parts = [(float(np.var(draws, ddof=1)), float("inf")), (of_seeds, len(values) - 1)]
-        over_both = both_interval(centre, parts, method.confidence, BOUNDS.get(name, UNBOUNDED))
+    drawn = defined(draws.figures[name]) if draws is not None and name in draws.figures else np.zeros(0)
+    if draws is not None and len(drawn) > 1:
+        size = draws.sizes.of(name)
+        over_rows = percentile_interval(drawn, confidence, size)
+        of_seeds = variance_of_mean(values)
+        if of_seeds is not None:
+            parts = [variance_over_rows(drawn, size), of_seeds]
+            over_both = both_interval(centre, parts, confidence, BOUNDS.get(name, UNBOUNDED))
     return Figure(
         mean=centre,
         std=spread,
         values=tuple(values),
-        over_seeds=t_interval(values, method.confidence),
+        over_seeds=t_interval(values, confidence),
         over_rows=over_rows,
         over_both=over_both,
     )

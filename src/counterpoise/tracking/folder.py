@@ -11,9 +11,8 @@ import traceback
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -102,6 +101,10 @@ class RunFolder:
         """Row, label and probabilities of every sample of a split."""
         return self.path / f"predictions_{split}.parquet"
 
+    def baselines(self, split: str) -> Path:
+        """Row, label and each baseline's probabilities of every sample of a split."""
+        return self.path / f"baselines_{split}.parquet"
+
     def lock(self) -> FileLock:
         """Held while a process trains here; the system releases it when the process dies.
 
@@ -184,7 +187,7 @@ class RunFolder:
                 _try_out(folder)
             self._refuse_folders()
             for name, source in (artefacts or {}).items():
-                write_atomically(self.path / name, partial(_write, source.read_bytes()))
+                write_bytes(self.path / name, source.read_bytes())
             if not self.metadata.exists():
                 for name, content in hydra.items():
                     write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
@@ -201,7 +204,8 @@ class RunFolder:
         """A folder in the place of a file that is only written hours later is found out now. Raises ``OSError``."""
         later = [self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report]
         later += [self.gradient_stats, self.gradient_picture]
-        for path in (*later, *(self.predictions(split) for split in ("valid", "test"))):
+        later += [path(split) for path in (self.predictions, self.baselines) for split in ("valid", "test")]
+        for path in later:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
@@ -285,13 +289,14 @@ def _try_out(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     trial = folder / ".trial"
     try:
-        write_atomically(trial, partial(_write, bytes(TRIAL_BYTES)))
+        write_bytes(trial, bytes(TRIAL_BYTES))
     finally:
         trial.unlink(missing_ok=True)
 
 
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by these bytes, atomically. Raises ``OSError``."""
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _yaml_writer(content: Any) -> Any:

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 POWER, SIGNIFICANCE = 0.8, 0.05
 MOST_PAIRS = 100_000
 """Seeds beyond which nobody goes: a difference that needs more is not told how many."""
+_ROUNDING = 1e-12
+"""Relative deviation of values that are the same."""
 _FAR = 30.0
 """Standard errors beyond the critical value at which the power is 1, and the noncentral t distribution no number."""
 
@@ -69,12 +71,12 @@ def effect_size(differences: Sequence[float]) -> float | None:
     ``m = n − 1`` (Hedges 1981, Distribution Theory for Glass's Estimator of Effect Size); ``None`` if they do not vary,
     and for fewer than three differences: of two the correction is 0.
     """
-    spread = std(differences)
+    spread, centre = std(differences), mean(differences)
     freedom = len(differences) - 1
-    if not spread or freedom < 2:
+    if spread is None or spread <= _ROUNDING * abs(centre) or freedom < 2:
         return None
     correction = math.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) / math.sqrt(freedom / 2)
-    return correction * mean(differences) / spread
+    return correction * centre / spread
 
 
 def pairs_needed(effect: float) -> int | None:

@@ -101,13 +101,14 @@ def _roc_and_pr(positive: NDArray[np.bool_], scores: Floats, weights: Floats) ->
     times as fast as cumulative sums ``[N, B]``.
     """
     order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf)) + 1
+    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf)) + 1  # of tied rows
+    own, others = order[positive[order]], order[~positive[order]]
+    upto = np.cumsum(positive[order])[ends - 1]
     hits, alarms, inverted, precise, spare = np.zeros((5, weights.shape[1]))
-    start = 0
-    for end in ends.tolist():
-        rows = order[start:end]
-        start = end
-        gained, lost = _weight(rows[positive[rows]], weights), _weight(rows[~positive[rows]], weights)
+    i = j = 0
+    for k, m in zip(upto.tolist(), (ends - upto).tolist(), strict=True):
+        gained, lost = _weight(own[i:k], weights), _weight(others[j:m], weights)
+        i, j = k, m
         if gained is not None:
             np.add(hits, gained, out=hits)
             np.multiply(gained, alarms, out=spare)
