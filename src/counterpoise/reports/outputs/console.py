@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from counterpoise.reports.outputs.figures import interval_of, mean_std, shown_metrics, repetitions, span, titled
+from counterpoise.reports.outputs.figures import interval_of, mean_std, repetitions, shown_metrics, span, titled
 from counterpoise.reports.outputs.sentences import comparison_line, found, order_of
 from counterpoise.reports.report import DataSet, Report
 from counterpoise.tracking.console import show_table

@@ -12,10 +12,10 @@ from counterpoise.reports.outputs.figures import (
     interval_of,
     interval_of_difference,
     mean_std,
-    shown_metrics,
     number,
     p_value,
     repetitions,
+    shown_metrics,
     signed,
     span,
     titled,
@@ -42,7 +42,9 @@ def markdown(report: Report, picture: str | None) -> str:
         picture: the comparison's file beside it; ``None`` where there is none.
     """
     lines = [f"# {plain(report.title)}", ""]
-    lines += [f"{report.created}, Counterpoise {report.version}, of {', '.join(f'`{_code(p)}`' for p in report.paths[:SHOWN_PATHS])}"]
+    lines += [
+        f"{report.created}, Counterpoise {report.version}, of {', '.join(f'`{_code(p)}`' for p in report.paths[:SHOWN_PATHS])}"
+    ]
     for sentence in found(report):
         lines += ["", plain(sentence)]
     for data in report.data:
@@ -52,7 +54,9 @@ def markdown(report: Report, picture: str | None) -> str:
     lines += ["", *_runs(report), "", *_unfinished(report)]
     if report.publication:
         lines += ["## For publication"]
-        lines += [line for name, text in report.publication.items() for line in ("", f"**{plain(name)}.** {plain(text)}")]
+        lines += [
+            line for name, text in report.publication.items() for line in ("", f"**{plain(name)}.** {plain(text)}")
+        ]
         lines += ["", "The table as LaTeX: `results.tex`.", ""]
     lines += ["## How the figures were computed"]
     for paragraph in method_of(report):

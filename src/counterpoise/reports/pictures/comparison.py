@@ -16,6 +16,7 @@ from counterpoise.reports.runs import read_run
 
 SHOWN_MODELS = 16
 """Models of a data set in the picture, the best ones by validation."""
+SHOWN_AVERAGES = 6
 SHOWN_CURVES = 6
 SHOWN_METRICS = 3
 SHOWN_DATA = 6
@@ -55,8 +56,8 @@ def _height(data: DataSet) -> float:
 
 
 def _shown(data: DataSet) -> list[Row]:
-    models = [row for row in data.rows if row.kind == "model"]
-    return models[:SHOWN_MODELS] + [row for row in data.rows if row.kind != "model"][:SHOWN_MODELS]
+    most = {"model": SHOWN_MODELS, "average": SHOWN_AVERAGES, "baseline": SHOWN_MODELS}
+    return [row for kind, count in most.items() for row in [row for row in data.rows if row.kind == kind][:count]]
 
 
 def _draw(place: Any, report: Report, data: DataSet, *, title: bool) -> None:
