@@ -292,7 +292,8 @@ def test_durations_and_p_values_are_short() -> None:
 
 
 NAMES = st.one_of(
-    st.sampled_from(["f1", "x" * 400, "=1", "_x", "a|b", HOSTILE, "\ud800", "\x00\x1b", "ｗ漢字", ""]), st.text()
+    st.sampled_from(["f1", "x" * 400, "=1", "_x", "a|b", HOSTILE, "\ud800", "\x00\x1b", "\r", "a\n=b", "ｗ漢字", ""]),
+    st.text(),
 )
 NUMBERS = st.one_of(st.none(), st.floats(-1e9, 1e9))
 ENDS = st.one_of(st.none(), st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)))

@@ -42,9 +42,8 @@ def markdown(report: Report, picture: str | None) -> str:
         picture: the comparison's file beside it; ``None`` where there is none.
     """
     lines = [f"# {plain(report.title)}", ""]
-    lines += [
-        f"{report.created}, Counterpoise {report.version}, of {', '.join(f'`{_code(p)}`' for p in report.paths[:SHOWN_PATHS])}"
-    ]
+    paths = ", ".join(f"`{_code(path)}`" for path in report.paths[:SHOWN_PATHS])
+    lines.append(f"{report.created}, Counterpoise {report.version}, of {paths}")
     for sentence in found(report):
         lines += ["", plain(sentence)]
     for data in report.data:

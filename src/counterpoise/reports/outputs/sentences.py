@@ -190,7 +190,7 @@ def method_of(report: Report) -> list[str]:
         f"Intervals ({level}). Of seeds: Student's t over the repetitions, on the same rows. Of rows: a stratified "
         f"bootstrap of {method.resamples:,} resamples of the held-out rows (seed {method.seed}), with the same trained "
         "models. Of rows and seeds: both kinds of chance together. The tables show the last where it is known.",
-        "Comparisons. Two rows are compared run by run, of the same seed where both have it, on the same held-out rows: "
+        "Comparisons. Two rows are compared run by run, of one seed where both have it, on the same held-out rows: "
         "a paired bootstrap over rows, an exact McNemar test on which rows are predicted right, and a t test of rows "
         "and seeds together. p values carry Holm's correction over all comparisons of a data set"
         + (
@@ -202,6 +202,6 @@ def method_of(report: Report) -> list[str]:
         "models would differ on other rows too, but other seeds may not. Effect is Cohen's d of the pairs' differences "
         "with Hedges' correction; the seeds needed are those with which a paired t test sees this difference with "
         "power 0.8.",
-        "Calibration. Expected calibration error with 15 bins of equal width, before and after the temperature that was "
+        "Calibration. Expected calibration error, 15 bins of equal width, before and after the temperature that was "
         "fitted on validation.",
     ]

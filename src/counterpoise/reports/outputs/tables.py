@@ -14,6 +14,7 @@ COLUMNS = (
     *("data", "split", "row", "kind", "model", "metric", "mean", "std", "repetitions", "over"),
     *("seeds_low", "seeds_high", "rows_low", "rows_high", "both_low", "both_high", "text"),
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -66,13 +67,14 @@ def _ends(interval: Interval | None) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """A name; a spreadsheet takes one that begins with one of these for a formula, and would run it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """A name in one line; a spreadsheet takes one that begins with one of these for a formula, and would run it."""
+    flat = _CONTROL.sub(" ", text)
+    return f"'{flat}" if flat.lstrip().startswith(("=", "+", "-", "@")) else flat
 
 
 def tex(text: str) -> str:
     """Text as LaTeX shows it: nothing in it is obeyed."""
-    flat = " ".join(re.sub(r"[\x00-\x1f\x7f]", " ", text).split())
+    flat = " ".join(_CONTROL.sub(" ", text).split())
     return "".join(_TEX.get(character, character) for character in flat)
 
 
