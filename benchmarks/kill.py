@@ -42,6 +42,7 @@ SETTING = (
     *("encoding.max_length=48", "train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0"),
     *("early_stopping.enabled=false", "guard=warn", "guard.collapse.first_update=0"),
     *("guard.collapse.sure_support=1", "guard.collapse.window_support=1", "guard.collapse.explosion=1.5"),
+    "report.plots=false",
 )
 TEXTCNN = ("model=textcnn", "model.embedding_size=16", "model.filters=8")
 BILSTM = ("model=bilstm", "model.embedding_size=16", "model.hidden_size=16")

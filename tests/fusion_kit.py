@@ -90,6 +90,7 @@ FAST = ("optimizer.lr=0.01", "train.batch_size=8", "optimizer.scaling=none")
 FUSION_RUN = (
     *("data=table", "data.path=tiny.csv", "model=fusion", "model.hidden_size=8", "train.epochs=2"),
     *("hardware=cpu", "hardware.precision=fp32", "extensions=[fusion_kit]", "encoding.graphs.workers=0"),
+    "report.plots=false",
 )
 """Overrides for a fusion of both, but for the branches themselves."""
 

@@ -45,6 +45,7 @@ from counterpoise.optim.scaling import scale
 from counterpoise.optim.schedules import Horizon
 from counterpoise.plan import Plan
 from counterpoise.reports.diagnosis import diagnose_folder
+from counterpoise.reports.pictures.run import PLOTS, draw_run
 from counterpoise.reports.protocol import Protocol
 from counterpoise.result import baselines, make_result
 from counterpoise.storage import Storage
@@ -150,8 +151,15 @@ class Job:
         self.storage.insist(
             self.folder.result.name, self.folder.result, lambda: write_sealed(self.folder.result, result)
         )
+        self._draw()
         self._steady.on_result(result)
         return result
+
+    def _draw(self) -> None:
+        """Pictures of the run, which can do without them."""
+        if self.experiment.sections["report"].plots:
+            path = self.folder.path / PLOTS
+            self.storage.attempt(path.name, path, lambda: draw_run(self.folder.path), required=False)
 
     @property
     def _steady(self) -> Steady:

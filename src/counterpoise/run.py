@@ -176,7 +176,8 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
         if measured is not None:
             storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, facts["model"]))
-        with explained(console, folder, protocol, storage), run_folder.recording(storage):
+        plots = experiment.sections["report"].plots
+        with explained(console, folder, protocol, storage, plots=plots), run_folder.recording(storage):
             log.info("Command: %s", " ".join(sys.argv))
             result = ready.train(trainer, cache)
         show_result(console, result, folder)

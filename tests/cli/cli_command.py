@@ -20,6 +20,7 @@ TRAIN = ROOT / "src" / "train.py"
 SMALL = (
     *("data=table", "data.path=tiny.csv", "model=textcnn", "model.embedding_size=8", "model.filters=4"),
     *("encoding.vocab_size=300", "train.epochs=1", "hardware=cpu", "hardware.precision=fp32"),
+    *("report.plots=false", "report.multirun=false"),
 )
 """Overrides for a run of about half a second."""
 

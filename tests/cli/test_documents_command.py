@@ -18,7 +18,12 @@ RUN = (
     *("model=hierarchical", "data=table", "data.path=stories.jsonl", "hardware=cpu", "hardware.precision=fp32"),
     *("encoding.vocab_size=300", "encoding.window=32", "encoding.max_chunks=20", "model.hidden_size=16"),
     *("model.attention_size=8", "train.epochs=6", "optimizer.lr=1e-2", "optimizer.scaling=none", "guard=warn"),
-    *("objective.metric=custom", "+objective.weights.accuracy=0.6", "+objective.weights.macro_f1=0.4"),
+    *(
+        "objective.metric=custom",
+        "+objective.weights.accuracy=0.6",
+        "+objective.weights.macro_f1=0.4",
+        "report.plots=false",
+    ),
 )
 Quiet = Callable[..., Answer]
 

@@ -22,7 +22,7 @@ from counterpoise.jsonio import read_json, write_json
 
 IRIS = (
     *("data=demo_criteria", "data.posts=60", "data.positive_share=0.2", "model=iris", "encoder.size=24"),
-    *("train.epochs=3", "hardware=cpu", "guard=off"),
+    *("train.epochs=3", "hardware=cpu", "guard=off", "report.plots=false"),
 )
 
 

@@ -19,6 +19,7 @@ TOPICS = {"sleep": "lies awake at night", "money": "cannot pay the rent", "work"
 GIVEN = (
     *("data=table", "data.path=pairs.csv", "data.criterion_column=criterion", "data.group_column=group"),
     *("model=iris", "hardware=cpu", "train.epochs=2", "encoder.size=16", "encoding.window=6", "encoding.overlap=2"),
+    "report.plots=false",
 )
 
 

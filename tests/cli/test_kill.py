@@ -30,6 +30,7 @@ COMMAND = [
     "train.log_every=1",
     "train.checkpoint_updates=3",
     "hardware.precision=fp32",
+    "report.plots=false",
 ]
 UPDATES_PER_EPOCH = 27  # 420 training functions in effective batches of 16, the last one partial
 SECONDS = 120

@@ -14,6 +14,7 @@ from counterpoise.jsonio import read_json
 
 PAIRS = ("data=demo_criteria", "data.posts=60", "data.median_words=30", "data.length_spread=0", "model=textcnn")
 QUICK = ("train.epochs=1", "guard=off", "encoding.vocab_size=400", "encoding.max_length=64", "hardware.precision=fp32")
+QUICK += ("report.plots=false",)
 
 
 def test_a_result_has_figures_of_each_criterion(workplace: Path, quiet: Callable[..., Answer]) -> None:

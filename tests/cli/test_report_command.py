@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from cli_command import ROOT, SMALL, Answer
 
-from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, EXIT_USER
+from counterpoise.cli import report as cli
+from counterpoise.cli.exits import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER
 from counterpoise.cli.report import report
 from counterpoise.jsonio import read_json
 
@@ -54,7 +55,8 @@ def test_every_run_has_a_header_and_its_findings(runs: Path, capsys: pytest.Capt
     assert "  training_history.json cannot be read: no JSON" in out
     assert "  Exploding (critical): in epoch 1 " in out
     assert "    try: optimizer.lr=0.001" in out
-    assert out.splitlines()[-1] == "4 runs: 1 unfinished, 1 finished, 1 aborted, 1 failed"
+    assert "4 runs: 1 unfinished, 1 finished, 1 aborted, 1 failed" in out.splitlines()
+    assert f"Report: {runs / 'report' / 'report.html'}" in out.splitlines()
 
 
 def test_json_has_all_that_is_shown_and_the_evidence(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +133,11 @@ def test_wrong_options_exit_with_the_same_code(arguments: list[str], capsys: pyt
 
 def test_it_starts_in_under_a_second_and_imports_no_torch(runs: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for arguments in (["--help"], [str(runs)]):
+    slow = {"torch", "transformers", "sklearn", "lightning_fabric", "hydra", "matplotlib.pyplot"}
+    for arguments, limit, unwanted in (
+        (["--help"], 1, {*slow, "pyarrow", "pandas", "scipy", "matplotlib"}),
+        ([str(runs)], 6, slow),
+    ):
         command = [sys.executable, "-X", "importtime", str(REPORT), *arguments]
         seconds = []
         for _ in range(3):
@@ -139,7 +145,142 @@ def test_it_starts_in_under_a_second_and_imports_no_torch(runs: Path) -> None:
             answer = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=60)
             seconds.append(time.monotonic() - started)
         imported = {line.rsplit("|", 1)[-1].strip() for line in answer.stderr.splitlines() if "import time:" in line}
-        assert not {"torch", "transformers", "pyarrow", "sklearn", "lightning_fabric", "pandas", "hydra"} & imported
+        assert not unwanted & imported
         assert "counterpoise.reports.diagnosis" in imported
         assert answer.returncode == EXIT_OK
-        assert min(seconds) < 1
+        assert min(seconds) < limit
+
+
+def test_the_report_is_written_beside_the_runs_or_where_it_is_wanted(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        *("report.html", "production_report.md", "production_summary.json", "results.csv", "results.tex"),
+        "metrics_comparison.png",
+    }
+    assert report([str(runs), "--out", str(tmp_path / "a" / "b")]) == EXIT_OK
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == files
+    saved = read_json(tmp_path / "a" / "b" / "production_summary.json")
+    assert saved["statuses"] == {"unfinished": 1, "finished": 1, "aborted": 1, "failed": 1}
+    assert saved["paths"] == [str(runs)]
+    monkeypatch.chdir(tmp_path)
+    assert report([str(runs / "killed"), str(runs / "optimizer.lr_0.001")]) == EXIT_OK
+    assert {path.name for path in (tmp_path / "report").iterdir()} == files
+    assert "Report: report/report.html" in capsys.readouterr().out
+
+
+def test_the_table_and_the_findings_stand_above_the_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report([str(runs), "--text"]) == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+    told = next(place for place, line in enumerate(lines) if line.startswith("3 of 4 runs did not finish (1 unfin"))
+    assert any("TextCNN" in line and "0." in line for line in lines[:told])
+    assert "tiny, test" in lines[0]
+    assert next(place for place, line in enumerate(lines) if line.startswith(str(runs))) > told
+
+
+@pytest.mark.parametrize("option", ["--text", "--json"])
+def test_text_and_json_write_nothing(runs: Path, tmp_path: Path, option: str) -> None:
+    only = shutil.copytree(runs, tmp_path / "runs", ignore=shutil.ignore_patterns("report"))
+    before = {path: path.stat().st_mtime_ns for path in only.rglob("*")}
+    assert report([str(only), option]) == EXIT_OK
+    assert {path: path.stat().st_mtime_ns for path in only.rglob("*")} == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    out = tmp_path / "file" / "report"
+    assert report([str(runs), "--out", str(out)]) == EXIT_USER
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{out}: cannot be written: Not a directory. Name another folder with --out, or add --text." in said.err
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if os.geteuid() != 0:  # root may write anywhere
+        assert report([str(runs), "--out", str(tmp_path / "locked" / "a" / "b")]) == EXIT_USER
+    assert list((tmp_path / "locked").iterdir()) == []
+
+
+def test_a_disk_that_fills_while_the_report_is_written_is_no_fault_of_ours(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "out" / "report.html"))
+
+    monkeypatch.setattr("counterpoise.reports.outputs.write.write_atomically", full)
+    assert report([str(runs), "--out", str(tmp_path / "out")]) == EXIT_USER
+    assert "No space left on device. Free some space" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_of_many_runs_the_first_are_shown(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "SHOWN_RUNS", 2)
+    assert report([str(runs), "--text"]) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "... and 2 more runs, which the report has." in out
+    assert "optimizer.lr_abc:" not in out
+
+
+@pytest.mark.parametrize("given", ["TextCNN", "TextCNN+", "+"])
+def test_an_average_names_two_rows(runs: Path, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report([str(runs), "--average", given, "--text"]) == EXIT_USER
+    assert f"--average {given}: names two rows or more, joined by +." in capsys.readouterr().err
+
+
+def test_an_average_of_rows_that_are_not_there_is_refused_with_their_names(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report([str(runs), "--average", "TextCNN+GNN", "--text"]) == EXIT_USER
+    err = capsys.readouterr().err
+    assert "GNN" in err
+    assert "TextCNN" in err
+
+
+def test_ctrl_c_ends_it_cleanly(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("counterpoise.reports.compare.make_report", interrupted)
+    assert report([str(runs), "--text"]) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_a_run_draws_itself_and_a_multirun_reports_on_its_jobs(train: Callable[..., Answer], fresh: Path) -> None:
+    drawn = [item for item in SMALL if not item.startswith("report.")]
+    answer = train("-m", *drawn, "seed=1,2", "hydra.sweep.dir=sweep", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert "Report: sweep/report/report.html" in answer.out
+    for seed in (1, 2):
+        plots = {path.name for path in (fresh / "sweep" / f"seed_{seed}" / "plots").iterdir()}
+        assert {"training_curves.png", "confusion_matrix.png", "roc_pr_curves.png", "reliability.png"} <= plots
+        assert {"class_shares.png", "gradient_norms.png"} <= plots
+    page = (fresh / "sweep" / "report" / "report.html").read_text()
+    assert "TextCNN" in page
+    assert page.count("<svg") >= 7
+    again = train("-m", *SMALL, "seed=1,2", "hydra.sweep.dir=sweep", folder=fresh)
+    assert again.out.count("This run has finished already.") == 2, "what is drawn decides nothing"
+    assert "Report:" not in again.out
+
+
+def test_an_aborted_run_is_drawn_as_far_as_it_came(train: Callable[..., Answer], fresh: Path) -> None:
+    drawn = [item for item in SMALL if item != "report.plots=false"]
+    assert train(*drawn, *EXPLODES, "hydra.run.dir=run", folder=fresh).code == EXIT_FAULT
+    assert (fresh / "run" / "plots" / "training_curves.png").exists()
+
+
+def test_pictures_that_fail_cost_a_run_nothing(
+    train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("counterpoise.reports.pictures.run.write_atomically", full)
+    drawn = [item for item in SMALL if item != "report.plots=false"]
+    answer = train(*drawn, "hydra.run.dir=run", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert (fresh / "run" / "result.json").exists()
+    assert answer.err.count("plots could not be written") == 1

@@ -214,3 +214,26 @@ def test_a_damaged_file_of_the_search_does_not_stop_the_summary(tmp_path: Path, 
 
 def test_only_a_search_has_a_best_job(sweep: Path) -> None:
     assert best_of_search(sweep, jobs_of(sweep)) is None
+
+
+def test_the_report_of_the_jobs_is_written_and_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summarise(sweep, collect(sweep))
+    assert f"Report: {sweep / 'report' / 'report.html'}" in capsys.readouterr().out
+    assert read_json(sweep / "report" / "production_summary.json")["statuses"] == {"finished": 3}
+
+
+def test_a_report_that_is_not_wanted_is_not_written(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summarise(sweep, collect(sweep), report=False)
+    assert "Report" not in capsys.readouterr().out
+    assert not (sweep / "report").exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line_and_loses_nothing(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep / "report").write_text("a file stands in its place")
+    assert len(summarise(sweep, collect(sweep))) == 3
+    out = capsys.readouterr().out
+    assert out.count("The report could not be written: ") == 1
+    assert "Multirun folder: " in out
+    assert read_json(sweep / "summary.json")["jobs"]

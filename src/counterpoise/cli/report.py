@@ -1,4 +1,4 @@
-"""``python src/report.py``: what finished, failed and unfinished runs came to, and what to try."""
+"""``python src/report.py``: what runs came to, compared; what went wrong with them, and what to try."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from counterpoise.cli.exits import EXIT_OK, attempt
-from counterpoise.errors import Problem, UserError
-from counterpoise.jsonio import dumps, to_plain
+from counterpoise.errors import Problem, UserError, fail
+from counterpoise.jsonio import dumps, to_plain, write_atomically
 from counterpoise.reports.diagnosis import diagnose
 from counterpoise.reports.folders import find_runs, runs_near
 from counterpoise.reports.reading import finite, word
+from counterpoise.reports.report import Report
 from counterpoise.reports.runs import RunRecord, read_run
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.criteria import verdict_line
 from counterpoise.tracking.findings import finding_lines
 
+SHOWN_RUNS = 50
+"""Runs with lines of their own; the report has all."""
+FOLDER = "report"
+
 
 def report(arguments: Sequence[str]) -> int:
-    """``python src/report.py PATH...``: a header line and the findings of every run.
+    """``python src/report.py PATH...``: figures, comparisons, a line and the findings of every run, and the report.
 
     Returns:
-        the exit code: 0 whatever the runs came to, 2 if a path names no run.
+        the exit code: 0 whatever the runs came to, 2 if a path names no run or the report cannot be written.
     """
     return attempt(lambda: _report(_parser().parse_args(arguments)))
 
@@ -33,27 +39,105 @@ def report(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="report.py",
-        description="Show what runs came to, what their files say about how they went, and what to try.",
+        description="Compare runs: mean and deviation, intervals, significance; show what their files say about how "
+        "they went, and what to try; leave all of it as a page, tables and pictures.",
         epilog="Example: python src/report.py outputs/demo_code multirun/seed",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder above some")
-    parser.add_argument("--json", action="store_true", help="as JSON, with all evidence")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write it; else PATH/report, or ./report")
+    parser.add_argument(
+        "--average",
+        action="append",
+        default=[],
+        metavar="NAME+NAME",
+        help="also measure the average of these rows' probabilities; can be given several times",
+    )
+    parser.add_argument("--text", action="store_true", help="write nothing")
+    parser.add_argument("--json", action="store_true", help="show every run as JSON, with all evidence; write nothing")
     return parser
 
 
 def _report(options: argparse.Namespace) -> int:
-    runs = [read_run(folder) for folder in _folders(options.paths)]
+    folders = _folders(options.paths)
     if options.json:
-        print(dumps([as_json(run) for run in runs]))
+        print(dumps([as_json(read_run(folder)) for folder in folders]))
         return EXIT_OK
-    console = make_console()
-    for run in runs:
-        for line in _lines(run):
-            console.print(line, soft_wrap=True)
-    if len(runs) > 1:
-        counts = Counter(run.status for run in runs)
-        console.print(f"{len(runs)} runs: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+    averages = [_members(text) for text in options.average]
+    out = None if options.text else _writable(options.out or _default(options.paths))
+    from counterpoise.reports.compare import make_report  # 1 s, which --help need not take
+
+    made = make_report(folders, title=f"Runs of {', '.join(map(str, options.paths))}", averages=averages)
+    made = replace(made, paths=tuple(map(str, options.paths)))
+    _show(made)
+    _show_runs(folders)
+    if out is not None:
+        _write(made, out)
     return EXIT_OK
+
+
+def _members(text: str) -> list[str]:
+    names = [name.strip() for name in text.split("+")]
+    if len(names) < 2 or not all(names):
+        raise fail(f"--average {text}", "names two rows or more, joined by +.", "For example: --average TextCNN+GNN")
+    return names
+
+
+def _default(paths: Sequence[Path]) -> Path:
+    return paths[0] / FOLDER if len(paths) == 1 else Path(FOLDER)
+
+
+def _writable(out: Path) -> Path:
+    """Make sure that the folder can be written before anything is computed.
+
+    Raises:
+        UserError: if it cannot; what was made to find out is taken back.
+    """
+    missing = [place for place in (out, *out.parents) if not place.exists()]
+    try:
+        write_atomically(out / ".trial", lambda file: file.write(b"trial"))
+        (out / ".trial").unlink()
+    except OSError as error:
+        for place in missing:
+            if place.is_dir():
+                place.rmdir()
+        what = f"cannot be written: {error.strerror or error}."
+        raise fail(str(out), what, "Name another folder with --out, or add --text.") from error
+    return out
+
+
+def _write(made: Report, out: Path) -> None:
+    from counterpoise.reports.outputs.write import write_report
+
+    try:
+        page, *others = write_report(made, out)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}."
+        raise fail(str(error.filename or out), what, "Free some space, or name another folder with --out.") from error
+    console = make_console()
+    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"  beside it: {', '.join(path.name for path in others)}", soft_wrap=True)
+
+
+def _show(made: Report) -> None:
+    """The tables, and the comparisons in words."""
+    from counterpoise.reports.outputs.console import show_report
+
+    show_report(make_console(), made)
+
+
+def _show_runs(folders: Sequence[Path]) -> None:
+    """A header line and the findings of each run, and how many came to what."""
+    console = make_console()
+    counts: Counter[str] = Counter()
+    for place, folder in enumerate(folders):
+        run = read_run(folder)
+        counts[run.status] += 1
+        for line in _lines(run) if place < SHOWN_RUNS else ():
+            console.print(line, soft_wrap=True)
+    if len(folders) > SHOWN_RUNS:
+        console.print(f"... and {len(folders) - SHOWN_RUNS:,} more runs, which the report has.", soft_wrap=True)
+    if len(folders) > 1:
+        console.print(f"{len(folders)} runs: {', '.join(f'{count} {status}' for status, count in counts.items())}")
 
 
 def _folders(paths: Sequence[Path]) -> list[Path]:

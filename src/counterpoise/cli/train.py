@@ -261,7 +261,7 @@ def _summarise() -> int:
         _remove_if_empty(multirun.path.absolute(), Path.cwd())
     from counterpoise.sweeps.summary import summarise
 
-    return gravest(*(_code_of_job(job) for job in summarise(multirun.path, jobs)))
+    return gravest(*(_code_of_job(job) for job in summarise(multirun.path, jobs, report=multirun.reports)))
 
 
 def _code_of_job(job: JobSummary) -> int:

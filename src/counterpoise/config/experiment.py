@@ -79,7 +79,7 @@ class PlainSections:
 
 FREE = (
     *("paths", "tracker", "mirror", "dry_run", "resume", "extensions", "hardware.workers"),
-    *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours"),
+    *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours", "report"),
 )
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
 
@@ -92,7 +92,8 @@ class Experiment:
     components: Mapping[str, Component]
     """By group: data, encoding, encoder where one is chosen, model, loss, balance, optimizer, scheduler, tracker."""
     sections: Mapping[str, Any]
-    """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror and protocol, by section."""
+    """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror, protocol and report, by
+    section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -126,6 +127,7 @@ SECTIONS = {
     "lr_range_test": "counterpoise.optim.lr_finder.LRRangeTestConfig",
     "mirror": "counterpoise.engine.mirror.MirrorConfig",
     "protocol": "counterpoise.reports.protocol.ProtocolConfig",
+    "report": "counterpoise.reports.options.ReportConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
 

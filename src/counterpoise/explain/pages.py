@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from counterpoise.explain.account import Account
 from counterpoise.explain.evidence import holds_evidence
+from counterpoise.reports.outputs.markdown import plain
 
 QUOTED = 3
 """Chunks of an example on the page."""
@@ -124,7 +123,7 @@ def _example(entry: Mapping[str, Any]) -> list[str]:
     right = "rightly" if entry["label"] == entry["predicted"] else f"wrongly, it is {entry['label']}"
     lines = [f"### Row {entry['row']}: {entry['predicted']} at {sure:.2f}, {right}", ""]
     if "criterion" in entry:
-        lines += [f"Criterion: {_plain(entry['criterion'] or '')}", ""]
+        lines += [f"Criterion: {plain(entry['criterion'] or '')}", ""]
     for chunk in entry["chunks"]:
         mark = ", holds evidence" if chunk.get("holds_evidence") else ""
         of = f"chunk {chunk['chunk'] + 1} of {entry['chunks_in_all']}"
@@ -135,11 +134,6 @@ def _example(entry: Mapping[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _plain(text: str) -> str:
-    """Text of a document in one line, as text: no mark-up in it is obeyed."""
-    return re.sub(r"([\\`*_\[\]!|])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
-
-
 def _quoted(text: str) -> str:
-    flat = _plain(text)
+    flat = plain(text)
     return flat if len(flat) <= LONGEST_QUOTE else flat[:LONGEST_QUOTE].rsplit(" ", 1)[0] + " ..."

@@ -7,9 +7,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from counterpoise.inks import BLUE, FAINT, GRID, INK, RED, TEAL
 from counterpoise.optim.lr_finder import Curve, Suggestion
 
-RAW, SMOOTH, CHOSEN, RANGE, INK = "#9aa5b1", "#1f5fa8", "#d1495b", "#2a9d8f", "#333a44"
+RAW, SMOOTH, CHOSEN, RANGE = FAINT, BLUE, RED, TEAL
 
 
 def draw(file: IO[bytes], curve: Curve, smoothed: Sequence[float], suggestion: Suggestion, title: str) -> None:
@@ -30,7 +31,7 @@ def draw(file: IO[bytes], curve: Curve, smoothed: Sequence[float], suggestion: S
     axes.set_ylabel("training loss", color=INK)
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=26)
     axes.text(0, 1.03, _subtitle(suggestion), transform=axes.transAxes, fontsize=9.5, color=INK)
-    axes.grid(visible=True, color="#e6e9ed", linewidth=0.8)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best", labelcolor=INK)

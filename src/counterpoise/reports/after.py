@@ -12,6 +12,7 @@ from rich.console import Console
 from counterpoise.errors import FailedProtocolError, OutOfMemoryError, TrainingAbortedError
 from counterpoise.jsonio import write_json
 from counterpoise.reports.diagnosis import diagnose_folder
+from counterpoise.reports.pictures.run import PLOTS, draw_run
 from counterpoise.reports.protocol import Protocol
 from counterpoise.reports.reading import load
 from counterpoise.storage import Storage
@@ -20,8 +21,17 @@ from counterpoise.tracking.findings import show_findings
 
 
 @contextmanager
-def explained(console: Console, folder: Path, protocol: Protocol, storage: Storage) -> Iterator[None]:
+def explained(
+    console: Console, folder: Path, protocol: Protocol, storage: Storage, *, plots: bool = False
+) -> Iterator[None]:
     """Show the findings of a run that is aborted while inside, and judge it by its protocol; the error goes on.
+
+    Args:
+        console: where to.
+        folder: the run's.
+        protocol: the run's.
+        storage: told of a disk that fails.
+        plots: also draw the run.
 
     Raises:
         FailedProtocolError: in its place, if there is a protocol. Too little memory is a fault, and no verdict on what
@@ -30,6 +40,8 @@ def explained(console: Console, folder: Path, protocol: Protocol, storage: Stora
     try:
         yield
     except TrainingAbortedError as error:
+        if plots:
+            storage.attempt(PLOTS, folder / PLOTS, lambda: draw_run(folder), required=False)
         show_findings(console, diagnose_folder(folder))
         judged = None if isinstance(error, OutOfMemoryError) else protocol.of_failure(folder, str(error))
         if judged is None:

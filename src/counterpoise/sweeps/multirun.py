@@ -46,6 +46,8 @@ class Multirun(Callback):
     path: Path
     """Where its jobs have their folders."""
     marks: Path
+    reports: bool = True
+    """Whether its end is to be reported on."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra is about to start the jobs."""
@@ -56,6 +58,7 @@ class Multirun(Callback):
             raise Refused(fail("folds.count", f"must be >= 2, but is {count}."))
         _check_counts(config)
         self.path = Path(config.hydra.sweep.dir)
+        self.reports = OmegaConf.select(config, "report.multirun") is not False
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
         Multirun.current = self
 

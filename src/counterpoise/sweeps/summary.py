@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from counterpoise.sweeps.tables import job_table, mean_tables
 from counterpoise.tracking.console import make_console, show_table
 
 
-def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
+def summarise(sweep: Path, folders: Collection[Path], *, report: bool = True) -> list[JobSummary]:
     """Show the jobs of one command, write ``summary.json`` and what is out of fold, and return the jobs.
 
     Args:
         sweep: the multirun's folder, which may hold jobs of earlier commands too: they are counted, no more.
         folders: those of this command's jobs.
+        report: also write the report of these jobs.
     """
     jobs = [read_job(folder) for folder in in_order(folders)]
     if not jobs:
@@ -50,8 +52,24 @@ def summarise(sweep: Path, folders: Collection[Path]) -> list[JobSummary]:
     content = {"jobs": jobs, "mean": means, "best": best, "earlier_jobs": len(earlier)}
     folds = {"out_of_fold": pooled.figures, "not_pooled": pooled.refused} if pooled.figures or pooled.refused else {}
     write_json(sweep / "summary.json", content | folds)
+    if report:
+        _report(console, sweep, [job.folder for job in jobs])
     console.print(f"Multirun folder: {sweep}", soft_wrap=True)
     return jobs
+
+
+def _report(console: Console, sweep: Path, folders: Sequence[Path]) -> None:
+    """Write the report of these jobs and say where; the multirun has done its work whatever comes of that."""
+    from counterpoise.reports.compare import make_report  # together 1 s
+    from counterpoise.reports.outputs.write import write_report
+
+    try:
+        made = replace(make_report(folders, title=f"Multirun {sweep.name}"), paths=(str(sweep),))
+        page, *_ = write_report(made, sweep / "report")
+        console.print(f"Report: {page}", soft_wrap=True)
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        console.print(f"The report could not be written: {why}", soft_wrap=True, style="red")
 
 
 def _tell_folds(console: Console, sweep: Path, pooled: OutOfFold) -> None:

@@ -9,14 +9,13 @@ from statistics import fmean, median
 from typing import IO, Any
 
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.inks import COLORS, GRID, INK
 from counterpoise.jsonio import parse_json, write_atomically, write_json
 from counterpoise.storage import Storage
 from counterpoise.tracking.folder import RunFolder
 
 Norms = dict[int, dict[str, list[float]]]
 """By epoch (zero-based) and component, of the logged updates in order; NaN where one was not finite."""
-INK, GRID = "#333a44", "#e6e9ed"
-COLORS = ("#1f5fa8", "#d1495b", "#2a9d8f", "#e09f3e", "#6d597a", "#4f772d", "#9aa5b1", "#b56576")
 
 
 class GradientRecorder(BaseObserver):

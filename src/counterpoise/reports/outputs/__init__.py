@@ -1,0 +1,1 @@
+"""A report written down: JSON, Markdown, HTML, CSV, LaTeX, a picture."""

@@ -1,0 +1,110 @@
+"""``results.csv`` for spreadsheets and programs, ``results.tex`` for papers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from counterpoise.reports.outputs.figures import MAIN_METRICS, mean_std, metrics_of, shown_metrics, titled
+from counterpoise.reports.report import DataSet, Figure, Interval, Report, Row
+
+COLUMNS = (
+    *("data", "split", "row", "kind", "model", "metric", "mean", "std", "repetitions", "over"),
+    *("seeds_low", "seeds_high", "rows_low", "rows_high", "both_low", "both_high", "text"),
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "–": "--",
+}
+
+
+def csv_text(report: Report) -> str:
+    """One line per row and metric, figures in full precision, and ``text`` as every other form shows them."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for data in report.data:
+        for row in data.rows:
+            for metric in metrics_of(data):
+                if metric in row.figures:
+                    writer.writerow(_csv_line(data, row, metric, row.figures[metric]))
+    return target.getvalue()
+
+
+def _csv_line(data: DataSet, row: Row, metric: str, figure: Figure) -> list[str]:
+    return [
+        *map(_cell, (data.name, data.split, row.name, row.kind, row.model, metric)),
+        repr(float(figure.mean)),
+        "" if figure.std is None else repr(float(figure.std)),
+        str(len(figure.values)),
+        row.over if row.kind != "baseline" else "",
+        *_ends(figure.over_seeds),
+        *_ends(figure.over_rows),
+        *_ends(figure.over_both),
+        mean_std(figure),
+    ]
+
+
+def _ends(interval: Interval | None) -> list[str]:
+    return ["", ""] if interval is None else [repr(float(end)) for end in interval]
+
+
+def _cell(text: str) -> str:
+    """A name in one line; a spreadsheet takes one that begins with one of these for a formula, and would run it."""
+    flat = _CONTROL.sub(" ", text)
+    return f"'{flat}" if flat.lstrip().startswith(("=", "+", "-", "@")) else flat
+
+
+def tex(text: str) -> str:
+    """Text as LaTeX shows it: nothing in it is obeyed."""
+    flat = " ".join(_CONTROL.sub(" ", text).split())
+    return "".join(_TEX.get(character, character) for character in flat)
+
+
+def tex_text(report: Report) -> str:
+    """A table with booktabs for each data set."""
+    parts = ["% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}"]
+    parts += ["\n".join(_tex_table(data, number)) for number, data in enumerate(report.data, 1) if data.rows]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex_table(data: DataSet, number: int) -> Iterator[str]:
+    metrics = shown_metrics(data)[:MAIN_METRICS]
+    held = {"test": "the test split", "valid": "validation", "out of fold": "the folds that were held out"}[data.split]
+    yield "\\begin{table}"
+    yield "  \\centering"
+    yield (
+        f"  \\caption{{{tex(data.name)}: mean $\\pm$ standard deviation on {held} ({data.size} rows). Models are "
+        "ordered by their score on validation.}"
+    )
+    yield f"  \\label{{tab:results-{number}}}"
+    yield f"  \\begin{{tabular}}{{l{'r' * len(metrics)}}}"
+    yield "    \\toprule"
+    yield "    " + " & ".join(["", *(tex(titled(metric)) for metric in metrics)]) + r" \\"
+    before = ""
+    for row in data.rows:
+        if row.kind != before:
+            yield "    \\midrule"
+        before = row.kind
+        name = f"\\textbf{{{tex(row.name)}}}" if row is data.best else tex(row.name)
+        yield "    " + " & ".join([name, *(tex(mean_std(row.figures.get(m))) for m in metrics)]) + r" \\"
+    yield "    \\bottomrule"
+    yield "  \\end{tabular}"
+    yield "\\end{table}"
