@@ -87,6 +87,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
+    experiment.sections["decision"].check_classes(len(dataset.classes))
     run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
     try:
         branches = open_branches(experiment, dataset, data_fingerprint)
