@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 
 from counterpoise.alone import Alone
+from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import HardwareConfig
@@ -39,7 +40,7 @@ from counterpoise.guards.early_stopping import EarlyStopping
 from counterpoise.guards.non_finite import NonFiniteGuard
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.jsonio import write_sealed
-from counterpoise.losses import Loss
+from counterpoise.losses import Loss, LossContext
 from counterpoise.measuring import calibration, figures, keep
 from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
@@ -317,3 +318,18 @@ class Job:
         for note in decision.notes:
             log.info("Decision: %s.", note)
         return decision
+
+
+def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:
+    """The loss, its weights from the training split alone.
+
+    Raises:
+        UserError: if two corrections of imbalance are stacked without being asked for by name.
+    """
+    counts = dataset.train.class_counts()
+    weights = experiment["balance"].build().class_weights(counts, dataset.classes)
+    loss: Loss = experiment["loss"].build(LossContext(counts, dataset.classes, weights))
+    warning = check_stacked(experiment["balance"].config, loss.corrections)
+    if warning:
+        log.warning(warning)
+    return loss

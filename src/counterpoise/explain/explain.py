@@ -17,11 +17,11 @@ from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE
 from counterpoise.errors import fail, near
 from counterpoise.explain.account import Account, make_account
 from counterpoise.explain.evidence import evidence_figures
-from counterpoise.explain.opening import OpenedRun, open_run, saved_probabilities, told_split
 from counterpoise.explain.pages import chosen_examples, page, prediction_entry
 from counterpoise.explain.picture import draw_examples, draw_overview
 from counterpoise.explain.queries import chunk_figures, query_figures
 from counterpoise.jsonio import dumps, write_atomically, write_json
+from counterpoise.opening import OpenedRun, open_run, saved_probabilities, told_split
 
 log = logging.getLogger(__name__)
 
