@@ -1,4 +1,4 @@
-"""Measure a finished run again, on its own splits or on a labelled table: ``python src/evaluate.py run=outputs/...``."""
+"""Measure a finished run again: ``python src/evaluate.py run=outputs/...``. See ``--help``."""
 
 import sys
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,7 +91,8 @@ def _account(opened: OpenedRun, name: str, console: Console) -> Account:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"explaining {name}", total=len(records))
-        return make_account(opened.model, split, records, lambda done: progress.advance(task, done))
+        account = make_account(opened.model, split, records, lambda done: progress.advance(task, done))
+    return replace(account, decision=opened.decision)
 
 
 def _furthest(opened: OpenedRun, split: str, account: Account) -> float | None:

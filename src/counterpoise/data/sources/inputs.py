@@ -13,7 +13,7 @@ from counterpoise.data.sources.formats import format_of
 from counterpoise.data.sources.paths import existing
 from counterpoise.data.sources.reading import Collector, Column, read_checked, text
 from counterpoise.data.sources.sheet import Fault, not_utf8, opened
-from counterpoise.errors import Problem, UserError
+from counterpoise.errors import Problem, UserError, fail
 
 STANDARD_INPUT = "-"
 
@@ -58,20 +58,18 @@ def read_inputs(
     Raises:
         UserError: with every problem that could be seen, in all of them.
     """
-    found, problems = Inputs(), []
+    found, problems, beside = Inputs(), list[Problem](), dict(given or {})
     for name in names:
         try:
             path = None if name == STANDARD_INPUT else existing(name, "input", folder=False)
             if path is not None and format_of(path) is not None:
                 found.add(name, _table(path, columns, max_bytes))
                 continue
-            missing = sorted(set(columns) - {"text", *(given or {})})
+            missing = sorted(set(columns) - {"text", *beside})
             if missing:
                 what = f"is one text, which has no {' and no '.join(missing)}."
-                raise UserError(
-                    Problem(name, what, f"Give a table with them, or {missing[0]}=... on the command line.")
-                )
-            found.add(name, {"text": [_one_text(path, max_bytes)], **{key: [value] for key, value in given.items()}})
+                raise fail(name, what, f"Put it into a table, or add {missing[0]}=... to the command.")
+            found.add(name, {"text": [_one_text(path, max_bytes)], **{key: [value] for key, value in beside.items()}})
         except UserError as error:
             problems += error.problems
     if problems:
@@ -95,11 +93,11 @@ def _one_text(path: Path | None, max_bytes: int) -> str:
             with opened(path) as stream:
                 content = stream.read(max_bytes + 1)
     except OSError as error:
-        raise UserError(Problem(where, f"cannot be read: {error.strerror or error}.")) from error
+        raise fail(where, f"cannot be read: {error.strerror or error}.") from error
     try:
         value = text("the text", max_bytes)(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         value = not_utf8(content, error)
     if isinstance(value, Fault):
-        raise UserError(Problem(where, value.message, value.remedy))
+        raise fail(where, value.message, value.remedy)
     return str(value)
