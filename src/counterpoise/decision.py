@@ -213,7 +213,7 @@ class Fitted(NamedTuple):
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> Fitted:
     """The temperature ``T`` with the least log loss of ``softmax(log(p) / T)`` (Guo et al. 2017, temperature scaling).
 
-    The log loss is convex in ``1 / T``, so its derivative is halved in; from 0.05 to 20. Zeros count as 2.2e-16. It is
+    The log loss is convex in ``1 / T``, so its derivative is halved in; from 0.05 to 20. Zeros count as 2.2e-308. It is
     1, with a note, where the labels say nothing about it: all of one class, every row predicted rightly (the smaller
     ``T`` the better, without end), or probabilities that are not finite.
 
@@ -226,7 +226,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> Fitted:
         return Fitted(1.0, "not calibrated: some probabilities of the validation split are not finite")
     if len(np.unique(truth)) < 2:
         return Fitted(1.0, "not calibrated: all labels of the validation split are the same")
-    logits = np.log(np.clip(table, np.finfo(np.float64).eps, 1))
+    logits = np.log(np.maximum(table, np.finfo(np.float64).tiny))
     own = np.take_along_axis(logits, truth[:, None], axis=1)
     if (np.sort(logits, axis=1)[:, -2] < own[:, 0]).all():
         return Fitted(1.0, "not calibrated: every record of the validation split is predicted rightly")
