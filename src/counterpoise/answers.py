@@ -21,9 +21,9 @@ from counterpoise.data.sources.reading import Column, text
 from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.engine.precision import PrecisionName, best_device, make_fabric
-from counterpoise.errors import UserError, fail
+from counterpoise.errors import UserError, fail, first_line
 from counterpoise.features import FrozenFeatures
-from counterpoise.finished import FINISH, first_line
+from counterpoise.finished import FINISH
 from counterpoise.losses import Loss
 from counterpoise.opening import OpenedModel, OpenedRun
 

@@ -18,8 +18,7 @@ from counterpoise.data.sources.labels import label_or_number
 from counterpoise.data.sources.reading import Column, identifier
 from counterpoise.decision import Decision, DecisionConfig, tune_threshold
 from counterpoise.engine.evaluation import Predictions
-from counterpoise.errors import UserError, fail, near
-from counterpoise.finished import first_line
+from counterpoise.errors import UserError, fail, first_line, near
 from counterpoise.job import build_loss
 from counterpoise.jsonio import to_plain, write_json
 from counterpoise.measuring import calibration, figures, keep

@@ -19,8 +19,8 @@ from counterpoise.data.encode.base import Encoded, Learnt
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
 from counterpoise.decision import Decision
-from counterpoise.errors import Problem, UserError, near
-from counterpoise.finished import AGAIN, FINISH, FinishedRun, first_line
+from counterpoise.errors import Problem, UserError, first_line, near
+from counterpoise.finished import AGAIN, FINISH, FinishedRun
 from counterpoise.models.base import FRESH, Model, ModelContext
 from counterpoise.tracking.folder import RunFolder
 
