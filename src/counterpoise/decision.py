@@ -168,6 +168,10 @@ class Decision:
         """Write :data:`DECISION` beside the weights of that checksum."""
         write_sealed(folder / DECISION, {**asdict(self), "weights": weights})
 
+    def __str__(self) -> str:
+        how = f" (tuned for {self.metric})" if self.tuned else ""
+        return f"threshold {self.threshold:.4g}{how}, temperature {self.temperature:.4g}"
+
     @classmethod
     def load(cls, folder: Path, weights: str) -> Decision:
         """What :meth:`save` wrote.

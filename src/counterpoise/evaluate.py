@@ -104,7 +104,7 @@ def evaluate(config: EvaluateConfig, console: Console) -> Path:
         write_json(path, summary)
     except OSError as error:
         raise fail(str(folder), f"cannot be written: {error}.", "Name another folder with out=...") from error
-    _show(console, summary, path)
+    _show(console, summary, decision, path)
     return path
 
 
@@ -176,16 +176,11 @@ def _reproduces(answered: _Answered, decision: Decision, measured: Mapping[str, 
     return bool(to_plain(measured) == before)
 
 
-def _show(console: Console, summary: Mapping[str, Any], path: Path) -> None:
-    decision = summary["decision"]
+def _show(console: Console, summary: Mapping[str, Any], decision: Decision, path: Path) -> None:
     title = f"{summary.get('split') or summary['input']}, {summary['records']:,} records"
     show_table(console, result_table(title, {summary["model"]: summary["metrics"]}))
-    how = f" (tuned for {decision['metric']})" if decision["tuned"] else ""
     error = summary["calibration"]
-    console.print(
-        f"Threshold {decision['threshold']:.4g}{how}, temperature {decision['temperature']:.4g}: "
-        f"calibration error {error['before']:.4f} before, {error['after']:.4f} after."
-    )
+    console.print(f"Decided by {decision}: calibration error {error['before']:.4f} before, {error['after']:.4f} after.")
     if summary["reproduces_result"] is not None:
         same = "the same" if summary["reproduces_result"] else "not the same"
         console.print(f"The figures are {same} to the bit as those in result.json.")

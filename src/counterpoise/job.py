@@ -23,9 +23,8 @@ from counterpoise.data.encode.base import Encoded, EncodedSplit, at_epoch
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.decision import DECISION, decide
-from counterpoise.decision import Decision as AnswerRule
 from counterpoise.engine.checkpoints import CheckpointStore
-from counterpoise.engine.evaluation import Predictions, SplitBatches
+from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
@@ -295,7 +294,11 @@ class Job:
             for name in ("valid", "test")
             if name in self.splits
         }
-        decision = self._decide(trainer.objective, raw["valid"])
+        valid = raw["valid"]
+        settings = self.experiment.sections["decision"]
+        decision = decide(settings, trainer.objective.config, valid.labels, valid.probabilities)
+        for note in decision.notes:
+            log.info("Decision: %s.", note)
         records, decided = self.dataset.splits(), {name: found.decided(decision) for name, found in raw.items()}
         for name, found in decided.items():
             path = self.folder.predictions(name)
@@ -310,14 +313,6 @@ class Job:
 
     def _batches(self, split: str) -> SplitBatches:
         return SplitBatches(self.splits[split], self.plan.evaluation_batch, self.plan.batch_tokens)
-
-    def _decide(self, objective: Objective, valid: Predictions) -> AnswerRule:
-        """Temperature and threshold, from the validation split alone."""
-        config = self.experiment.sections["decision"]
-        decision = decide(config, objective.config, valid.labels, valid.probabilities)
-        for note in decision.notes:
-            log.info("Decision: %s.", note)
-        return decision
 
 
 def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,9 @@ from finished_runs import RUNS, saved, write_test_split
 
 from counterpoise.cli.exits import EXIT_OK, EXIT_USER
 from counterpoise.cli.predict import USAGE, predict
+from counterpoise.cli.settings import read_settings
 from counterpoise.config.schema import field_types
+from counterpoise.evaluate import EvaluateConfig
 from counterpoise.jsonio import read_json, read_sealed, write_json, write_sealed
 from counterpoise.predict import PredictConfig
 
@@ -274,6 +278,19 @@ def test_a_model_of_your_own_answers_when_it_is_named(
     monkeypatch.chdir(fresh)
     assert 'add extensions=["own_model_of_predict"]' in refused(capsys, "run=run", "input=a.c")
     assert predict(["run=run", "input=a.c", "extensions=[own_model_of_predict]"]) == EXIT_OK
+
+
+def test_the_commands_of_the_pages_can_be_given() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    shown = [
+        line
+        for page in pages
+        for line in re.findall(r"python src/(evaluate|predict)\.py (run=[^`\n]*)", page.read_text())
+    ]
+    assert {verb for verb, _ in shown} == {"evaluate", "predict"}
+    for verb, given in shown:
+        schema: Any = PredictConfig if verb == "predict" else EvaluateConfig
+        read_settings(schema, shlex.split(given.split("  #")[0]))
 
 
 def test_help_lists_every_key_and_needs_no_torch() -> None:
