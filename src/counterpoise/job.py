@@ -23,7 +23,7 @@ from counterpoise.data.encode.base import Encoded, EncodedSplit, at_epoch
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
 from counterpoise.decision import DECISION, decide
-from counterpoise.engine.checkpoints import CheckpointStore
+from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
 from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.mirror import NoMirror
@@ -274,8 +274,8 @@ class Job:
         )
         return measure.figures(self.branches)
 
-    def _measure(self, trainer: Trainer, history: History) -> dict[str, Any]:
-        """What the best checkpoint decides by, and its metrics and predictions on validation and test."""
+    def _load_best(self, trainer: Trainer, history: History) -> tuple[Checkpoint, int]:
+        """Put the weights of the best epoch into the model; the checkpoint, and the epoch's zero-based number."""
         assert trainer.checkpoints is not None
         best = trainer.checkpoints.best() if history.best_epoch is not None else None
         if best is None and history.verdict.decision == Decision.ABORT:
@@ -289,10 +289,13 @@ class Job:
             message = f"does not hold the weights of the best epoch, {history.best_epoch + 1}."
             raise fail(str(best.folder), message, "Bring them back, or remove the run folder to start over.")
         best.load_model(trainer.module)
+        return best, history.best_epoch
+
+    def _measure(self, trainer: Trainer, history: History) -> dict[str, Any]:
+        """What the best checkpoint decides by, and its metrics and predictions on validation and test."""
+        best, epoch = self._load_best(trainer, history)
         raw = {
-            name: trainer.evaluate(self._batches(name).at(history.best_epoch))
-            for name in ("valid", "test")
-            if name in self.splits
+            name: trainer.evaluate(self._batches(name).at(epoch)) for name in ("valid", "test") if name in self.splits
         }
         valid = raw["valid"]
         settings = self.experiment.sections["decision"]
