@@ -56,7 +56,7 @@ def frozen(asked: Experiment, cache: Path) -> FrozenFeatures:
     data = load_data(asked)
     fingerprint = dataset_fingerprint(data)
     return FrozenFeatures(
-        dataset=data,
+        records=data.splits(),
         data_fingerprint=fingerprint,
         encoded=asked.build_encoding().encode(data, Cache(cache)),
         branches=open_branches(asked, data, fingerprint),

@@ -21,12 +21,11 @@ from counterpoise.data.loading import load_data
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.precision import make_fabric
 from counterpoise.guards.signals import SignalGuard
-from counterpoise.job import Job
+from counterpoise.job import Job, build_loss
 from counterpoise.jsonio import to_plain
 from counterpoise.lr_search import curve_key, weights_fingerprint
 from counterpoise.plan import make_plan, read_profiles, settle_hardware
 from counterpoise.reports.protocol import Protocol
-from counterpoise.run import build_loss
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder

@@ -348,3 +348,30 @@ def test_more_criteria_than_are_listed_have_no_figures() -> None:
         metrics_by(names, [0] * 101, table[:5], ("no", "yes"))
     with pytest.raises(ValueError, match="each of 101 samples, got 3"):
         metrics_by(names[:3], [0] * 101, table, ("no", "yes"))
+
+
+def test_what_is_predicted_may_have_been_decided_elsewhere() -> None:
+    labels, table = draw(80, 3, seed=5)
+    chosen = np.random.default_rng(0).integers(0, 3, 80)
+    found = classification_metrics(labels, table, NAMES[:3], predicted=chosen)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, chosen))
+    assert found["macro_f1"] == pytest.approx(reference.f1_score(labels, chosen, average="macro", zero_division=0))
+    own = classification_metrics(labels, table, NAMES[:3])
+    assert (found["roc_auc"], found["log_loss"]) == (own["roc_auc"], own["log_loss"])
+    assert classification_metrics(labels, table, NAMES[:3], predicted=table.argmax(axis=1)) == own
+    criteria = ["x", "y"] * 40
+    by = metrics_by(criteria, labels, table, NAMES[:3], predicted=chosen)
+    half = classification_metrics(labels[::2], table[::2], NAMES[:3], predicted=chosen[::2])
+    assert by["x"]["f1"] == half["f1"]
+    assert by_criterion(criteria, labels, table, NAMES[:3], predicted=chosen) == {"criteria": by}
+
+
+@pytest.mark.parametrize("wrong", [[0, 1], [0, 1, 2], [0.0, 1.0, 1.0], [0, 1, -1]])
+def test_predicted_classes_that_are_none_are_refused(wrong: list[float]) -> None:
+    with pytest.raises(ValueError, match="predicted"):
+        classification_metrics([0, 1, 1], [[0.5, 0.5]] * 3, NAMES[:2], predicted=wrong)
+
+
+def test_a_threshold_and_what_is_predicted_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        classification_metrics([0, 1], [[0.5, 0.5]] * 2, NAMES[:2], 0.5, predicted=[0, 1])

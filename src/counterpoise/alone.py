@@ -19,11 +19,12 @@ from counterpoise.branches import Branch
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
 from counterpoise.data.records import Dataset, Records
+from counterpoise.decision import Decision, DecisionConfig, decide
 from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.errors import UserError
 from counterpoise.losses import Loss
-from counterpoise.metrics import classification_metrics
+from counterpoise.metrics import ObjectiveConfig, classification_metrics
 from counterpoise.tracking.folder import write_predictions
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ class Alone:
     cache: Cache
     fabric: Fabric
     loss: Loss
+    settings: DecisionConfig
+    """How the average finds its threshold and temperature; a branch has those of its own run."""
+    objective: ObjectiveConfig
     batch_size: int
     """Samples per evaluation batch."""
 
@@ -57,23 +61,28 @@ class Alone:
         found: dict[str, dict[str, Any]] = {}
         for name, branch in branches.items():
             facts = {"model": type(branch.model).__name__, "folder": branch.folder, "same_data": branch.same_data}
-            found[name] = {**facts, **self._metrics(answers[name])}
+            answers[name] = {split: branch.decision.calibrated(raw) for split, raw in answers[name].items()}
+            found[name] = {**facts, **self._metrics(answers[name], branch.decision)}
         if len(answers) > 1:
             means = {split: np.mean([each[split] for each in answers.values()], axis=0) for split in self._splits()}
-            found[AVERAGE] = self._metrics(means)
+            own = decide(self.settings, self.objective, self.dataset.valid.labels, means["valid"])
+            found[AVERAGE] = self._metrics({split: own.calibrated(mean) for split, mean in means.items()}, own)
         return found
 
     def _splits(self) -> dict[str, Records]:
         return {name: split for name, split in self.dataset.splits().items() if name != "train"}
 
-    def _metrics(self, answers: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    def _metrics(self, answers: Mapping[str, NDArray[np.float64]], decision: Decision) -> dict[str, Any]:
+        """Of calibrated answers ``[N, C]`` by split."""
         return {
-            name: classification_metrics(split.labels, answers[name], self.dataset.classes)
+            name: classification_metrics(
+                split.labels, answers[name], self.dataset.classes, predicted=decision.predicted(answers[name])
+            )
             for name, split in self._splits().items()
         }
 
     def _answers(self, branch: Branch) -> dict[str, NDArray[np.float64]]:
-        """Probabilities ``[N, C]`` by split; computed once for all runs with this branch."""
+        """The model's own probabilities ``[N, C]`` by split; computed once for all runs with this branch."""
         key = {
             "format": FORMAT,
             **branch.answer_key(self.data_fingerprint, self.encoded),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from counterpoise.data.cache import component_key, file_checksum
 from counterpoise.data.encode import graphs, tokenizer, tokens
 from counterpoise.data.encode.base import Encoded, EncodedSplit
 from counterpoise.data.records import Dataset
-from counterpoise.engine.checkpoints import MODEL, Checkpoint
+from counterpoise.decision import Decision
+from counterpoise.engine.checkpoints import Checkpoint
 from counterpoise.errors import Problem, UserError, fail, first_line, near
 from counterpoise.finished import FINISH, FinishedRun
 from counterpoise.jsonio import read_json
@@ -60,6 +61,8 @@ class Branch:
     """Checksum of the file that its inputs are numbered by."""
     same_data: bool
     """Whether it was trained on these very data and splits."""
+    decision: Decision = field(default_factory=Decision)
+    """What it answers by alone; nothing of it goes into what is built on the branch."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -164,9 +167,10 @@ class _Opening:
             self.run.folder,
             component,
             model,
-            weights=str(checkpoint.manifest["checksums"][MODEL]),
+            weights=checkpoint.weights,
             vocabulary=vocabulary,
             same_data=metadata.get("data_fingerprint") == data_fingerprint,
+            decision=self.run.decision(checkpoint),
         )
 
     def _check_classes(self, theirs: object) -> None:

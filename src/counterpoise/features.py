@@ -22,7 +22,7 @@ from counterpoise.config.targets import Component
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded, EncodedSplit, StagedSplit
 from counterpoise.data.encode.features import FeatureSplit, FeatureWriter, read_features
-from counterpoise.data.records import Dataset
+from counterpoise.data.records import Records
 from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.errors import Problem, UserError, near
@@ -39,7 +39,8 @@ BATCH = 64
 class FrozenFeatures:
     """Where features come from and on what they are computed."""
 
-    dataset: Dataset
+    records: Mapping[str, Records]
+    """The splits, by name."""
     data_fingerprint: str
     encoded: Encoded
     branches: Mapping[str, Branch]
@@ -59,7 +60,7 @@ class FrozenFeatures:
             return self.encoded.splits
         columns = {name: self._columns(branch, model.config.states_read) for name, branch in self.branches.items()}
         features: dict[str, EncodedSplit] = {}
-        for name, records in self.dataset.splits().items():
+        for name, records in self.records.items():
             own = {key: value for each in columns.values() for key, value in each[name].items()}
             lengths = self.encoded.splits[name].lengths
             features[name] = FeatureSplit(own, records.labels, records.rows, lengths)
@@ -75,8 +76,7 @@ class FrozenFeatures:
 
         def read(folder: Path) -> dict[str, dict[str, NDArray[Any]]]:
             return {
-                name: read_features(folder / f"{name}.arrow", len(records))
-                for name, records in self.dataset.splits().items()
+                name: read_features(folder / f"{name}.arrow", len(records)) for name, records in self.records.items()
             }
 
         return self.cache.read("features", self._key(branch, max_states), build, read)
@@ -94,7 +94,7 @@ class FrozenFeatures:
     def _compute(self, branch: Branch, max_states: int, folder: Path) -> None:
         self.console.print(f"Features of the branch {branch.name} are computed, once for all runs with it.")
         model = copy.deepcopy(branch.model).to(self.device).eval()
-        total = sum(map(len, self.dataset.splits().values()))
+        total = sum(map(len, self.records.values()))
         memory = MemoryPlan()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         shown = self.console.is_terminal

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.config.arguments import runs_near
+from counterpoise.decision import DECISION, Decision
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
 from counterpoise.errors import Problem, UserError, fail, first_line, near
 from counterpoise.jsonio import read_json, read_sealed
@@ -83,6 +84,27 @@ class FinishedRun:
         if best.manifest["position"].get("epoch") != epoch:
             raise self.refuse(f"has a best checkpoint that is not of its best epoch, {epoch}.", again)
         return best
+
+    def decision(self, checkpoint: Checkpoint) -> Decision:
+        """Threshold and temperature, found with these weights; a run of an earlier version has 0.5 and 1.
+
+        Raises:
+            UserError: if they are missing or damaged, or are not those of the result.
+        """
+        if "decision" not in self.result:
+            return Decision()
+        again = f"Bring it back, or remove {RunFolder(self.folder).result.name} and resume the run: it makes it again."
+        path = checkpoint.folder / DECISION
+        try:
+            found = Decision.load(checkpoint.folder, checkpoint.weights)
+            if found != Decision.read(self.result["decision"]):
+                raise ValueError("the result was made with another")
+        except FileNotFoundError as error:
+            raise self.refuse(f"has no {path.relative_to(self.folder)}.", again) from error
+        except (OSError, ValueError) as error:
+            what = f"has a {path.relative_to(self.folder)} that cannot be used: {first_line(error)}."
+            raise self.refuse(what, again) from error
+        return found
 
     def build(self, component: Any, context: ModelContext) -> Model:
         """The model of a component, on the CPU, without weights yet.

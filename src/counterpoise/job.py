@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
 from counterpoise.alone import Alone
+from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment
 from counterpoise.config.hardware import HardwareConfig
@@ -21,8 +22,9 @@ from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded, EncodedSplit, at_epoch
 from counterpoise.data.loader import Loader
 from counterpoise.data.records import Dataset
-from counterpoise.engine.checkpoints import CheckpointStore
-from counterpoise.engine.evaluation import Predictions, SplitBatches
+from counterpoise.decision import DECISION, decide
+from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
@@ -37,8 +39,9 @@ from counterpoise.guards.early_stopping import EarlyStopping
 from counterpoise.guards.non_finite import NonFiniteGuard
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.jsonio import write_sealed
-from counterpoise.losses import Loss
-from counterpoise.metrics import Objective, by_criterion
+from counterpoise.losses import Loss, LossContext
+from counterpoise.measuring import calibration, figures, keep
+from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.adamw import all_components
 from counterpoise.optim.scaling import scale
@@ -53,8 +56,10 @@ from counterpoise.tracking.alarms import AlarmRecorder
 from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
-from counterpoise.tracking.folder import RunFolder, write_bytes, write_predictions
+from counterpoise.tracking.folder import RunFolder, write_bytes
 from counterpoise.tracking.gradients import GradientRecorder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +141,7 @@ class Job:
             skipped_updates=trainer.position.skipped,
             found_to_fit=trainer.state.memory.state_dict(),
             trainable_parameters=sum(p.numel() for p in trainer.module.parameters() if p.requires_grad),
-            valid=measured["valid"],
-            test=measured.get("test"),
+            **{"test": None, **measured},
             notes={**self.dataset.notes, **self.encoded.notes},
             seconds=time.monotonic() - started,
             **({"branches": alone} if alone else {}),
@@ -280,12 +284,14 @@ class Job:
             cache=cache,
             fabric=self.fabric,
             loss=trainer.loss,
+            settings=self.experiment.sections["decision"],
+            objective=trainer.objective.config,
             batch_size=self.plan.evaluation_batch,
         )
         return measure.figures(self.branches)
 
-    def _measure(self, trainer: Trainer, history: History) -> dict[str, dict[str, Any]]:
-        """Metrics and predictions of the best checkpoint on validation and test."""
+    def _load_best(self, trainer: Trainer, history: History) -> tuple[Checkpoint, int]:
+        """Put the weights of the best epoch into the model; the checkpoint, and the epoch's zero-based number."""
         assert trainer.checkpoints is not None
         best = trainer.checkpoints.best() if history.best_epoch is not None else None
         if best is None and history.verdict.decision == Decision.ABORT:
@@ -299,22 +305,45 @@ class Job:
             message = f"does not hold the weights of the best epoch, {history.best_epoch + 1}."
             raise fail(str(best.folder), message, "Bring them back, or remove the run folder to start over.")
         best.load_model(trainer.module)
-        measured = {}
-        for name in ("valid", "test"):
-            if name in self.splits:
-                batches = SplitBatches(self.splits[name], self.plan.evaluation_batch, self.plan.batch_tokens)
-                found = trainer.evaluate(batches.at(history.best_epoch))
-                path = self.folder.predictions(name)
-                write = partial(write_predictions, path, found.rows, found.labels, found.probabilities)
-                self.storage.insist(path.name, path, write)
-                measured[name] = {**found.metrics(self.dataset.classes), **self._by_criterion(name, found)}
-        return measured
+        return best, history.best_epoch
 
-    def _by_criterion(self, split: str, found: Predictions) -> dict[str, Any]:
-        """Figures of each criterion, of pairs of a text and a criterion; else nothing."""
-        records = self.dataset.splits()[split]
-        if not records.has("criterion") or not np.isfinite(found.probabilities).all():
-            return {}
-        of_row = dict(zip(records.rows.tolist(), records.table["criterion"].to_pylist(), strict=True))
-        criteria = [of_row[row] or "" for row in found.rows.tolist()]
-        return by_criterion(criteria, found.labels, found.probabilities, self.dataset.classes)
+    def _measure(self, trainer: Trainer, history: History) -> dict[str, Any]:
+        """What the best checkpoint decides by, and its metrics and predictions on validation and test."""
+        best, epoch = self._load_best(trainer, history)
+        raw = {
+            name: trainer.evaluate(self._batches(name).at(epoch)) for name in ("valid", "test") if name in self.splits
+        }
+        valid = raw["valid"]
+        settings = self.experiment.sections["decision"]
+        decision = decide(settings, trainer.objective.config, valid.labels, valid.probabilities)
+        for note in decision.notes:
+            log.info("Decision: %s.", note)
+        records, decided = self.dataset.splits(), {name: found.decided(decision) for name, found in raw.items()}
+        for name, found in decided.items():
+            path = self.folder.predictions(name)
+            self.storage.insist(path.name, path, partial(keep, path, found, records[name]))
+        path = best.folder / DECISION
+        self.storage.insist(DECISION, path, partial(decision.save, best.folder, best.weights))
+        return {
+            "decision": asdict(decision),
+            "calibration": {name: calibration(raw[name], found) for name, found in decided.items()},
+            **{name: figures(found, records[name]) for name, found in decided.items()},
+        }
+
+    def _batches(self, split: str) -> SplitBatches:
+        return SplitBatches(self.splits[split], self.plan.evaluation_batch, self.plan.batch_tokens)
+
+
+def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:
+    """The loss, its weights from the training split alone.
+
+    Raises:
+        UserError: if two corrections of imbalance are stacked without being asked for by name.
+    """
+    counts = dataset.train.class_counts()
+    weights = experiment["balance"].build().class_weights(counts, dataset.classes)
+    loss: Loss = experiment["loss"].build(LossContext(counts, dataset.classes, weights))
+    warning = check_stacked(experiment["balance"].config, loss.corrections)
+    if warning:
+        log.warning(warning)
+    return loss

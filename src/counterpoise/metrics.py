@@ -62,7 +62,12 @@ def predicted_classes(probabilities: ArrayLike, threshold: float | None = None) 
 
 
 def classification_metrics(
-    labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str], threshold: float | None = None
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    threshold: float | None = None,
+    *,
+    predicted: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """All figures of one split.
 
@@ -81,22 +86,26 @@ def classification_metrics(
         probabilities: ``[N, C]``, each row summing to 1.
         classes: the C class names.
         threshold: for two classes, the probability from which class 1 is predicted; ``None`` for the more probable.
+        predicted: the predicted classes ``[N]``, where they were decided already, each row perhaps by its own
+            threshold.
 
     Returns:
         the metrics above by name; ``confusion_matrix`` as nested lists, rows being the actual classes; ``per_class``,
         by class name: precision, recall, f1, support, predicted (both counts), predicted_share, actual_share.
 
     Raises:
-        ValueError: for no samples, shapes that do not fit, labels outside 0..C-1, or rows that are no probabilities
-            (NaN, infinite, negative, not summing to 1).
+        ValueError: for no samples, shapes that do not fit, labels or predicted classes outside 0..C-1, rows that are no
+            probabilities (NaN, infinite, negative, not summing to 1), or both a threshold and what is predicted.
     """
     truth, table = _checked(labels, probabilities, len(classes))
-    predicted = predicted_classes(table, threshold)
-    matrix = confusion_matrix(truth, predicted, len(classes))
+    chosen = predicted_classes(table, threshold) if predicted is None else _checked_classes(predicted, table)
+    if predicted is not None and threshold is not None:
+        raise ValueError("give a threshold, or what is predicted, not both")
+    matrix = confusion_matrix(truth, chosen, len(classes))
     return {
         **_from_confusion(matrix),
         **_areas(truth, table),
-        "calibration_error": _calibration_error(truth, predicted, table),
+        "calibration_error": calibration_error(truth, chosen, table),
         "log_loss": _log_loss(truth, table),
         "per_class": _per_class(matrix, classes),
         "confusion_matrix": matrix.tolist(),
@@ -104,7 +113,12 @@ def classification_metrics(
 
 
 def metrics_by(
-    criteria: Sequence[str], labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
+    criteria: Sequence[str],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    *,
+    predicted: ArrayLike | None = None,
 ) -> dict[str, dict[str, float]]:
     """The figures of each criterion by itself.
 
@@ -113,6 +127,7 @@ def metrics_by(
         labels: class indices, ``[N]``.
         probabilities: ``[N, C]``, each row summing to 1.
         classes: the C class names.
+        predicted: as for :func:`classification_metrics`.
 
     Returns:
         by criterion, in alphabetical order: ``n`` samples, and ``f1``, ``precision``, ``recall``, ``roc_auc`` as
@@ -125,13 +140,15 @@ def metrics_by(
     truth, table = _checked(labels, probabilities, len(classes))
     if len(criteria) != len(truth):
         raise ValueError(f"needs a criterion for each of {len(truth)} samples, got {len(criteria)}")
+    chosen = predicted_classes(table) if predicted is None else _checked_classes(predicted, table)
     members: dict[str, list[int]] = {}
     for position, criterion in enumerate(criteria):
         members.setdefault(criterion, []).append(position)
     found: dict[str, dict[str, float]] = {}
     for criterion in sorted(members):
-        own_truth, own_table = truth[members[criterion]], table[members[criterion]]
-        all_figures = classification_metrics(own_truth, own_table, classes)
+        own = members[criterion]
+        own_truth = truth[own]
+        all_figures = classification_metrics(own_truth, table[own], classes, predicted=chosen[own])
         positives = {"positives": int((own_truth == 1).sum())} if len(classes) == 2 else {}
         figures = {name: all_figures[name] for name in ("f1", "precision", "recall", "roc_auc")}
         found[criterion] = {"n": len(own_truth), **positives, **figures}
@@ -139,12 +156,17 @@ def metrics_by(
 
 
 def by_criterion(
-    criteria: Sequence[str], labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
+    criteria: Sequence[str],
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    classes: Sequence[str],
+    *,
+    predicted: ArrayLike | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """:func:`metrics_by` under the name ``criteria``; nothing where there are more than :data:`MOST_CRITERIA`."""
     if len(set(criteria)) > MOST_CRITERIA:
         return {}
-    return {"criteria": metrics_by(criteria, labels, probabilities, classes)}
+    return {"criteria": metrics_by(criteria, labels, probabilities, classes, predicted=predicted)}
 
 
 def confusion_matrix(labels: Ints, predicted: Ints, n_classes: int) -> Ints:
@@ -166,6 +188,15 @@ def _checked(labels: ArrayLike, probabilities: ArrayLike, n_classes: int) -> tup
     if not (table.min() >= 0 and np.abs(table.sum(axis=1) - 1).max() <= _SUM_TOLERANCE):
         raise ValueError("every row of probabilities must be finite, not negative, and sum to 1")
     return truth.astype(np.int64, copy=False), table
+
+
+def _checked_classes(predicted: ArrayLike, table: Floats) -> Ints:
+    classes = np.asarray(predicted)
+    if classes.shape != (len(table),) or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(f"expected predicted classes [{len(table)}], got {classes.dtype} {list(classes.shape)}")
+    if classes.min() < 0 or classes.max() >= table.shape[1]:
+        raise ValueError(f"predicted classes must be integers from 0 to {table.shape[1] - 1}")
+    return classes.astype(np.int64, copy=False)
 
 
 def _rates(matrix: Ints) -> tuple[Floats, Floats, Floats]:
@@ -238,8 +269,14 @@ def _roc_and_pr(positive: NDArray[np.bool_], scores: Floats) -> tuple[float, flo
     return float(trapezes) / (2 * n_positive * n_negative), average_precision
 
 
-def _calibration_error(truth: Ints, predicted: Ints, table: Floats) -> float:
-    """``sum_b |correct_b - confidence_b| / N`` over bins ``(b/15, (b+1)/15]`` of the confidence."""
+def calibration_error(truth: Ints, predicted: Ints, table: Floats) -> float:
+    """``sum_b |correct_b - confidence_b| / N`` over bins ``(b/15, (b+1)/15]`` of the confidence.
+
+    Args:
+        truth: class indices, ``[N]``.
+        predicted: predicted classes, ``[N]``; the confidence is that in them.
+        table: probabilities ``[N, C]``.
+    """
     confidence = table[np.arange(len(truth)), predicted]
     edges = np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS
     gap = (predicted == truth) - confidence

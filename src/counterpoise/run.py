@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
@@ -28,9 +27,8 @@ from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.errors import UserError
 from counterpoise.features import FrozenFeatures, check_features
 from counterpoise.guards.signals import SignalGuard
-from counterpoise.job import Job
+from counterpoise.job import Job, build_loss
 from counterpoise.jsonio import read_json, to_plain
-from counterpoise.losses import Loss, LossContext
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
 from counterpoise.plan import Plan, describe, describe_parameters, detect, make_plan, read_profiles, settle_hardware
@@ -87,6 +85,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
+    experiment.sections["decision"].check_classes(len(dataset.classes))
     run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
     try:
         branches = open_branches(experiment, dataset, data_fingerprint)
@@ -122,7 +121,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         check_features(branches, encoded, getattr(experiment["model"].config, "states_read", 0))
         fabric = make_fabric(plan.device, plan.precision, tf32=hardware.tf32)
         frozen = FrozenFeatures(
-            dataset=dataset,
+            records=dataset.splits(),
             data_fingerprint=data_fingerprint,
             encoded=encoded,
             branches=branches,
@@ -223,21 +222,6 @@ def finished_before(
 def _branch_facts(branches: Mapping[str, Branch]) -> dict[str, Any]:
     """What of the branches decides a run's result; nothing for a model without."""
     return {"branches": to_plain({name: branch.facts for name, branch in branches.items()})} if branches else {}
-
-
-def build_loss(experiment: Experiment, dataset: Dataset) -> Loss:
-    """The loss, its weights from the training split alone.
-
-    Raises:
-        UserError: if two corrections of imbalance are stacked without being asked for by name.
-    """
-    counts = dataset.train.class_counts()
-    weights = experiment["balance"].build().class_weights(counts, dataset.classes)
-    loss: Loss = experiment["loss"].build(LossContext(counts, dataset.classes, weights))
-    warning = check_stacked(experiment["balance"].config, loss.corrections)
-    if warning:
-        log.warning(warning)
-    return loss
 
 
 def build_objective(experiment: Experiment, dataset: Dataset) -> Objective:

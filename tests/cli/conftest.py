@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import finished_runs
 import interrupted_run
 import pytest
 from cli_command import Answer, call, write_table
@@ -20,6 +21,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """See ``interrupted_run``; to be copied, not changed."""
     return interrupted_run.make(tmp_path_factory.mktemp("interrupted") / "base")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """See ``finished_runs``; the runs are to be copied, not changed."""
+    return finished_runs.make(tmp_path_factory.mktemp("finished") / "runs")
 
 
 @pytest.fixture

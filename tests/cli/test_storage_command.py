@@ -78,7 +78,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_one_message_and_the_run_goes_o
     assert not (fresh / "run" / "failure.json").exists()
 
 
-@pytest.mark.parametrize("name", ["write_predictions", "write_sealed"])
+@pytest.mark.parametrize("name", ["keep", "write_sealed"])
 def test_results_wait_for_the_disk(
     name: str, train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

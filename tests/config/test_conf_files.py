@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from counterpoise.config import resolvers
-from counterpoise.config.experiment import SECTIONS, PathsConfig, PlainSections, TrainConfig, check
+from counterpoise.config.experiment import SECTIONS, TOP_LEVEL, PathsConfig, PlainSections, TrainConfig, check
 from counterpoise.config.hardware import Device, HardwareConfig, closest_profile
 from counterpoise.config.targets import BASES, resolve_target
 from counterpoise.errors import UserError
@@ -86,6 +86,8 @@ def test_the_first_page_lists_every_section_and_every_field() -> None:
     assert groups <= chosen
     named = set(page) - {"defaults", "hydra"} | chosen
     assert named >= {field.name for field in fields(PlainSections)} | set(BASES) | set(SECTIONS)
+    for name, target in TOP_LEVEL.items():
+        assert named >= {field.name for field in fields(resolve_target(name, target, ()))}
     for name, target in SECTIONS.items():
         if name in page:
             assert set(page[name]) == {field.name for field in fields(resolve_target(name, target, ()))}

@@ -25,7 +25,7 @@ from counterpoise.data.cache import Cache
 from counterpoise.data.encode.graphs import PICTURE, STATISTICS
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset, Records
-from counterpoise.run import build_loss
+from counterpoise.job import build_loss
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = {

@@ -157,6 +157,15 @@ def test_predictions_come_back_as_they_were(tmp_path: Path, classes: int) -> Non
     np.testing.assert_array_equal(np.stack(table["probabilities"].to_numpy()), probabilities)
 
 
+def test_predictions_keep_further_columns(tmp_path: Path) -> None:
+    columns = {"predicted": np.array([1, 0]), "group": ["a", None]}
+    write_predictions(tmp_path / "p.parquet", np.arange(2), np.zeros(2, np.int64), np.full((2, 2), 0.5), **columns)
+    table = pq.read_table(tmp_path / "p.parquet")
+    assert table.column_names == ["row", "label", "probabilities", "predicted", "group"]
+    assert str(table.schema.field("predicted").type) == "int64"
+    assert table["group"].to_pylist() == ["a", None]
+
+
 def test_predictions_of_a_column_major_array_keep_their_rows(tmp_path: Path) -> None:
     table = np.asfortranarray([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
     write_predictions(tmp_path / "p.parquet", np.arange(3), np.zeros(3, dtype=np.int64), table)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -32,14 +33,21 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
         if not equals:
             hint = nearest(argument, known) or f"Keys: {', '.join(known)}."
             problems.append(Problem("command line", f"expected key=value, got {argument!r}.", hint))
-        elif known.get(key) is str:
-            node[key] = value.strip("'\"")
+        elif _is_text(known.get(key), value):
+            node[key] = None if value == "null" and known[key] is not str else value.strip("'\"")
         else:
             node[key] = _parsed(argument, value, problems)
     settings = parse(schema, node, "", problems)
     if problems:
         raise UserError(problems)
     return settings
+
+
+def _is_text(kind: Any, value: str) -> bool:
+    """Whether a value is meant as it stands, whatever signs are in it: a path, or words."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    lists = any(get_origin(each) is tuple for each in kinds)
+    return str in kinds and not (lists and value.startswith("["))
 
 
 def _parsed(argument: str, value: str, problems: list[Problem]) -> Any:

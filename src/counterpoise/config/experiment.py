@@ -92,8 +92,8 @@ class Experiment:
     components: Mapping[str, Component]
     """By group: data, encoding, encoder where one is chosen, model, loss, balance, optimizer, scheduler, tracker."""
     sections: Mapping[str, Any]
-    """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror, protocol and report, by
-    section."""
+    """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror, protocol, report and decision,
+    by section."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -130,6 +130,8 @@ SECTIONS = {
     "report": "counterpoise.reports.options.ReportConfig",
 }
 """Sections whose dataclass stands beside the code that it configures."""
+TOP_LEVEL = {"decision": "counterpoise.decision.DecisionConfig"}
+"""Such dataclasses whose fields stand at the top of the config."""
 
 
 def check(node: Mapping[str, Any]) -> Experiment:
@@ -140,13 +142,17 @@ def check(node: Mapping[str, Any]) -> Experiment:
     """
     problems: list[Problem] = []
     plain_names = {field.name for field in fields(PlainSections)}
-    known = plain_names | set(BASES) | set(SECTIONS)
+    schemas = {name: resolve_target(name, target, ()) for name, target in TOP_LEVEL.items()}
+    top = {name: {field.name for field in fields(schema)} for name, schema in schemas.items()}
+    known = plain_names | set(BASES) | set(SECTIONS) | set().union(*top.values())
     problems += [Problem(str(key), "unknown key.", nearest(str(key), known)) for key in node if key not in known]
     plain = parse(PlainSections, {k: v for k, v in node.items() if k in plain_names}, "", problems)
     extensions = _extensions(node.get("extensions"))
     chosen = [group for group in BASES if group not in OPTIONAL or node.get(group) is not None]
     found = {group: resolve_component(group, node.get(group), extensions, problems) for group in chosen}
     sections = {name: _parse_section(name, target, node.get(name), problems) for name, target in SECTIONS.items()}
+    for name, schema in schemas.items():
+        sections[name] = parse(schema, {k: v for k, v in node.items() if k in top[name]}, "", problems)
     components = {group: component for group, component in found.items() if component is not None}
     problems += [
         *_relations(components, sections),
@@ -175,6 +181,8 @@ def _relations(components: Mapping[str, Component], sections: Mapping[str, Any])
         if wanted != given:
             message = f"{components['model'].target.__name__} reads {wanted!r}, but this encoding gives {given!r}."
             found.append(Problem("encoding", message, f"Choose one that gives {wanted!r}."))
+    if hasattr(sections["decision"], "problems_with") and hasattr(sections["objective"], "metric"):
+        found += sections["decision"].problems_with(sections["objective"])
     automatic = "optimizer" in components and components["optimizer"].config.lr == "auto"
     if automatic and getattr(sections["lr_range_test"], "recipe", 0.0) is None:
         message = "must be given with optimizer.lr=auto: it is used where the range test tells nothing."

@@ -2,8 +2,9 @@
 
 ``checkpoints/last`` is the newest, ``previous`` the one before it, ``best`` the weights of the best epoch, ``first``
 and ``healthy`` what a rescue goes back to. Each is a folder with ``model.safetensors``, ``state.pt`` (not in ``best``)
-and ``manifest.json``. At every moment of a save at least one of ``last`` and ``previous`` is whole. A save that fails
-raises ``OSError`` and leaves no temporary file; what to do about it is :mod:`~counterpoise.engine.keeper`'s to know.
+and ``manifest.json``; a finished run leaves its ``decision.json`` in ``best``. At every moment of a save at least one
+of ``last`` and ``previous`` is whole. A save that fails raises ``OSError`` and leaves no temporary file; what to do
+about it is :mod:`~counterpoise.engine.keeper`'s to know.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ class Checkpoint:
 
     folder: Path
     manifest: Mapping[str, Any]
+
+    @property
+    def weights(self) -> str:
+        """Checksum of its weights."""
+        return str(self.manifest["checksums"][MODEL])
 
     def load_model(self, model: nn.Module) -> None:
         """Put the weights into ``model``, every one of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from counterpoise.data.encode.base import Batch, EncodedSplit, at_epoch
 from counterpoise.data.loader import evaluation_batches
+from counterpoise.decision import Decision
 from counterpoise.engine.precision import exact_dtype
 from counterpoise.losses import Loss
 from counterpoise.metrics import classification_metrics
@@ -30,7 +31,19 @@ class Predictions:
     probabilities: NDArray[np.float64]
     """``[N, C]``."""
     loss: float
-    """Weighted mean, as in training but without dropout."""
+    """Weighted mean, as in training but without dropout; NaN where nobody asked for it."""
+    predicted: NDArray[np.int64] | None = None
+    """Predicted classes ``[N]``, once they are decided."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether all probabilities are numbers."""
+        return bool(np.isfinite(self.probabilities).all())
+
+    def decided(self, decision: Decision) -> Predictions:
+        """With calibrated probabilities and predicted classes; ``loss`` stays that of the model itself."""
+        probabilities = decision.calibrated(self.probabilities)
+        return replace(self, probabilities=probabilities, predicted=decision.predicted(probabilities))
 
     @property
     def numbered_classes(self) -> tuple[str, ...]:
@@ -39,9 +52,10 @@ class Predictions:
 
     def metrics(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """All metrics, ``loss`` included. Probabilities that are not finite give a loss of NaN and nothing else."""
-        if not np.isfinite(self.probabilities).all():
+        if not self.finite:
             return {"loss": float("nan")}
-        return {"loss": self.loss, **classification_metrics(self.labels, self.probabilities, classes)}
+        found = classification_metrics(self.labels, self.probabilities, classes, predicted=self.predicted)
+        return {"loss": self.loss, **found}
 
 
 class SplitBatches:
@@ -97,10 +111,11 @@ def call(model: nn.Module, inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) ->
 
 
 @torch.no_grad()  # not inference mode: what a model caches here must still be usable in training
-def predict(model: nn.Module, batches: IndexedBatches, loss: Loss, device: torch.device) -> Predictions:
+def predict(model: nn.Module, batches: IndexedBatches, loss: Loss | None, device: torch.device) -> Predictions:
     """Run ``model`` in evaluation mode over all batches.
 
-    Nothing is read from the device before the last batch, so a GPU never waits for Python.
+    Nothing is read from the device before the last batch, so a GPU never waits for Python. Without a ``loss`` that of
+    the answer is NaN.
     """
     training = model.training
     model.eval()
@@ -109,7 +124,8 @@ def predict(model: nn.Module, batches: IndexedBatches, loss: Loss, device: torch
     for where, batch in batches:
         moved = batch.to(device)
         output = call(model, moved.inputs)
-        sums += torch.stack(loss(output.logits, moved.labels))
+        if loss is not None:
+            sums += torch.stack(loss(output.logits, moved.labels))
         indices.append(where)
         rows.append(batch.rows)
         labels.append(batch.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from counterpoise.data.encode.base import ChunkedSplit
 from counterpoise.data.loader import evaluation_batches
 from counterpoise.data.records import Records
+from counterpoise.decision import Decision
 from counterpoise.models.base import Attribution
 
 BATCH, BATCH_TOKENS = 64, 65_536
@@ -33,6 +34,8 @@ class Account:
     """``[Q, L, C]``: what each query adds to each logit by each chunk."""
     rest: NDArray[np.float64]
     """What adds to the logits beside, ``[N, C]``."""
+    decision: Decision = field(default_factory=Decision)
+    """How the run's answers follow from the logits."""
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -45,10 +48,15 @@ class Account:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """``[N, C]``."""
+        """As the run answers, calibrated, ``[N, C]``."""
         shifted = self.logits - self.logits.max(axis=1, keepdims=True)
         powers = np.exp(shifted)
-        return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+        return self.decision.calibrated(powers / powers.sum(axis=1, keepdims=True))
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """The predicted classes, ``[N]``."""
+        return self.decision.predicted(self.probabilities)
 
     @property
     def queries(self) -> int:

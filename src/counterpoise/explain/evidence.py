@@ -60,7 +60,7 @@ def evidence_figures(account: Account) -> dict[str, Any] | None:
     if not known:
         return None
     reached = [(index, holds) for index, holds in known if holds.any()]
-    right = account.logits.argmax(axis=1) == account.records.labels
+    right = account.predicted == account.records.labels
     figures: dict[str, Any] = {
         "samples": len(known),
         "cut_off": len(known) - len(reached),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,11 +17,11 @@ from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE
 from counterpoise.errors import fail, near
 from counterpoise.explain.account import Account, make_account
 from counterpoise.explain.evidence import evidence_figures
-from counterpoise.explain.opening import OpenedRun, open_run, saved_probabilities, told_split
 from counterpoise.explain.pages import chosen_examples, page, prediction_entry
 from counterpoise.explain.picture import draw_examples, draw_overview
 from counterpoise.explain.queries import chunk_figures, query_figures
 from counterpoise.jsonio import dumps, write_atomically, write_json
+from counterpoise.opening import OpenedRun, open_run, saved_probabilities, told_split
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ def _account(opened: OpenedRun, name: str, console: Console) -> Account:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"explaining {name}", total=len(records))
-        return make_account(opened.model, split, records, lambda done: progress.advance(task, done))
+        account = make_account(opened.model, split, records, lambda done: progress.advance(task, done))
+    return replace(account, decision=opened.decision)
 
 
 def _furthest(opened: OpenedRun, split: str, account: Account) -> float | None:

@@ -26,7 +26,7 @@ def prediction_entry(account: Account, index: int, top: int) -> dict[str, Any]:
         top: most chunks.
     """
     records, probabilities = account.records, account.probabilities[index]
-    predicted = int(probabilities.argmax())
+    predicted = int(account.predicted[index])
     known = [name for name in ("group", "criterion") if records.has(name)]
     return {
         "row": int(records.rows[index]),
@@ -60,8 +60,7 @@ def _chunks(account: Account, index: int, predicted: int, top: int) -> list[dict
 
 def chosen_examples(account: Account, each: int) -> list[int]:
     """Samples that are worth a look: of each class the surest hits, and the surest errors, several chunks preferred."""
-    probabilities, labels = account.probabilities, account.records.labels
-    predicted = probabilities.argmax(axis=1)
+    probabilities, labels, predicted = account.probabilities, account.records.labels, account.predicted
     several = np.array([len(spans) > 1 for spans in account.spans])
     sure = probabilities[np.arange(len(account)), predicted] + several
     found: list[int] = []
@@ -119,7 +118,7 @@ def _query_table(queries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _example(entry: Mapping[str, Any]) -> list[str]:
-    sure = max(entry["probabilities"].values())
+    sure = entry["probabilities"][entry["predicted"]]
     right = "rightly" if entry["label"] == entry["predicted"] else f"wrongly, it is {entry['label']}"
     lines = [f"### Row {entry['row']}: {entry['predicted']} at {sure:.2f}, {right}", ""]
     if "criterion" in entry:

@@ -24,7 +24,7 @@ def draw_examples(file: IO[bytes], account: Account, examples: Sequence[int]) ->
     figure, canvas = _figure(9.5, 0.6 + (0.95 + 0.09 * account.queries) * len(examples))
     heights = [max(account.queries * 0.5, 1.0), 2.0] * len(examples)
     axes = figure.subplots(2 * len(examples), 1, height_ratios=heights)
-    predicted = account.logits.argmax(axis=1)
+    predicted = account.predicted
     highest = max(float(account.attention[i].max()) for i in examples)
     for place, index in enumerate(examples):
         upper, lower = axes[2 * place], axes[2 * place + 1]

@@ -29,7 +29,7 @@ def query_figures(account: Account) -> list[dict[str, Any]]:
     of all queries'. ``by_class`` is its mean contribution to the odds of what is predicted, over the samples that are
     predicted as each class; ``by_criterion`` that to the odds of the last class, over the pairs of each criterion.
     """
-    predicted = account.logits.argmax(axis=1)
+    predicted = account.predicted
     effects = np.stack([account.towards(i, int(predicted[i])).sum(axis=1) for i in range(len(account))])  # [N, Q]
     total = np.abs(effects).mean(axis=0)
     words = characteristic_words(account)
@@ -147,7 +147,7 @@ def _listed(account: Account, effect: float, index: int, chunk: int, text: str) 
 
 def chunk_figures(account: Account) -> dict[str, Any]:
     """How answers are spread over chunks: how many are read, how much the first adds, where in a text they stand."""
-    predicted = account.logits.argmax(axis=1)
+    predicted = account.predicted
     longer = [i for i in range(len(account)) if len(account.spans[i]) > 1]
     shares = [_absolute_shares(account, i, int(predicted[i])) for i in longer]
     return {

@@ -31,7 +31,7 @@ from counterpoise.tracking.appending import LogFile
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-_FOLDERS = ("", ".hydra", "checkpoints", "plots")
+_FOLDERS = ("", ".hydra", "checkpoints", "checkpoints/best", "plots")
 """Of a run's folder, those with files that are written under a temporary name first."""
 TRIAL_BYTES = 1 << 16
 """Size of the file that tells whether a folder can be written."""
@@ -98,7 +98,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def predictions(self, split: str) -> Path:
-        """Row, label and probabilities of every sample of a split."""
+        """Row, label, probabilities and predicted class of every sample of a split."""
         return self.path / f"predictions_{split}.parquet"
 
     def baselines(self, split: str) -> Path:
@@ -304,14 +304,21 @@ def _yaml_writer(content: Any) -> Any:
 
 
 def write_predictions(
-    path: Path, rows: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+    path: Path,
+    rows: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    **columns: object,
 ) -> None:
-    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically."""
-    table = pa.table(
-        {
-            "row": rows,
-            "label": labels,
-            "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1]),
-        }
-    )
+    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically.
+
+    Args:
+        path: of the file.
+        rows: ``[N]``.
+        labels: class indices, ``[N]``.
+        probabilities: ``[N, C]``.
+        columns: further ones ``[N]``, by name: ``predicted``, ``group``.
+    """
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
+    table = pa.table({"row": rows, "label": labels, "probabilities": lists, **columns})
     write_atomically(path, lambda file: pq.write_table(table, file))

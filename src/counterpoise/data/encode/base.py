@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from counterpoise.data.cache import Cache
-from counterpoise.data.records import Dataset
+from counterpoise.data.records import Dataset, Records
+from counterpoise.errors import fail
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,17 @@ class Encoded:
     """Counts worth keeping beside the result, e.g. how much was truncated. JSON-ready."""
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """An encoding as a finished run left it, for new input; nothing is learnt any more."""
+
+    properties: Mapping[str, Any]
+    """As of :class:`Encoded`."""
+    apply: Callable[[Records], EncodedSplit]
+    """Encode further records just as the run's own were. Raises ``UserError`` for records that it cannot encode, and
+    ``OSError`` or ``ValueError`` if what the run left is damaged."""
+
+
 class Encoding(ABC):
     """Turns records into an encoded data set. A subclass sets ``Config`` and ``kind``."""
 
@@ -152,3 +164,13 @@ class Encoding(ABC):
     @abstractmethod
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Encode every split. Anything that is learnt (a vocabulary) is learnt from the training split alone."""
+
+    def learnt(self, folder: Path) -> Learnt:
+        """What a run learnt to encode by, from the artefacts in its folder.
+
+        Raises:
+            UserError: if this encoding cannot be applied to new input.
+            OSError: if an artefact is missing; a ``ValueError``, ``KeyError`` or ``TypeError`` if it is damaged.
+        """
+        what = f"{type(self).__name__} does not say how new input is encoded: it has no learnt()."
+        raise fail("encoding", what, "See docs/extending.md.")

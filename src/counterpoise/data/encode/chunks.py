@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
 from counterpoise.data.cache import Cache
 from counterpoise.data.chunks import Windows, cut_windows
-from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.encode.base import Batch, Encoded, Encoding, Learnt
 from counterpoise.data.encode.tokenizer import (
     NOTES,
     PROPERTIES,
@@ -192,6 +192,17 @@ class Chunks(Encoding):
         self._warn(encoded.notes["chunks"]["train"])
         return encoded
 
+    def learnt(self, folder: Path) -> Learnt:
+        """The tokenizer and the windows of a run."""
+        properties = dict(read_json(folder / PROPERTIES))
+        tokenizer = check_tokenizer(folder / TOKENIZER, properties)
+
+        def apply(records: Records) -> ChunkSplit:
+            columns, _ = chunk_texts(tokenizer, records.texts, properties)
+            return _split_of(columns, records, frame_of(tokenizer), properties)
+
+        return Learnt(properties, apply)
+
     def _build(self, dataset: Dataset, given: Tokenizer | None, folder: Path) -> None:
         tokenizer = settle_tokenizer(folder, dataset.train, self.config.vocab_size, given)
         properties = self._properties(tokenizer)
@@ -318,16 +329,20 @@ def _counts(lengths: NDArray[np.int64], cut: partial[Windows]) -> dict[str, Any]
 
 def _read_split(table: pa.Table, split: Records, tokenizer: Tokenizer, properties: Mapping[str, Any]) -> ChunkSplit:
     """Raises ``ValueError`` if ids are none of the tokenizer's, or chunks are not those of the ids."""
-    ids, characters = read_column(table, "ids"), read_column(table, "characters")
-    frame = frame_of(tokenizer)
+    columns = {name: read_column(table, name) for name in ("ids", "characters")}
+    ids, characters, frame = columns["ids"], columns["characters"], frame_of(tokenizer)
     cut = _cut_of(frame, properties)
     check_ids(ids, properties["vocab_size"], len(ids.values))
     windows = cut(ids.lengths)
     if windows.cut.any() or (2 * np.diff(windows.offsets) != characters.lengths).any():
         raise ValueError("there are other chunks than those of the tokens")
+    return _split_of(columns, split, frame, properties)
+
+
+def _split_of(columns: Mapping[str, Ragged], split: Records, frame: Frame, properties: Mapping[str, Any]) -> ChunkSplit:
     return ChunkSplit(
-        ids,
-        characters,
+        columns["ids"],
+        columns["characters"],
         split.labels,
         split.rows,
         pad_id=properties["pad_id"],

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, parse
 from counterpoise.data.cache import Cache
-from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.encode.base import Batch, Encoded, Encoding, Learnt
 from counterpoise.data.encode.passages import Passages, Unit, cut_texts
 from counterpoise.data.encoders.base import TextEncoder, unit_rows
 from counterpoise.data.ragged import positions
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import Problem, fail
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import read_json, to_plain, write_json
 
 log = logging.getLogger(__name__)
 
@@ -155,15 +155,28 @@ class Embeddings(Encoding):
         columns, properties = cache.read("embeddings", key, partial(work.build, dataset.train), work.read)
         return self._encoded(dataset, work, columns, properties)
 
+    def learnt(self, folder: Path) -> Learnt:
+        """How a run cut its texts, and the encoder that it embedded them by."""
+        properties = dict(read_json(folder / PROPERTIES))
+        chunks = parse(EmbeddingsConfig, properties["chunks"])
+
+        def apply(records: Records) -> EmbeddingSplit:
+            if properties["criteria"] and not records.has("criterion"):
+                raise fail("input", "has no criterion, which this run judges every text by.", "Give each text one.")
+            _check_encoder(read_json(folder / ENCODER), self.encoder.key())
+            if self.encoder.fitted:
+                self.encoder.load(folder)
+            texts = sorted(set(records.texts))
+            criteria = sorted(set(_criteria(records))) if properties["criteria"] else []
+            return _split_of(records, texts, criteria, _columns(self.encoder, texts, criteria, chunks))
+
+        return Learnt(properties, apply)
+
     def _encoded(self, dataset: Dataset, work: _Work, columns: Columns, properties: Mapping[str, Any]) -> Encoded:
-        places = {text: place for place, text in enumerate(work.texts)}
-        asked = {criterion: place for place, criterion in enumerate(work.criteria)}
         splits, notes = {}, {}
         for name, records in dataset.splits().items():
-            own = np.array([places[text] for text in records.texts], np.int64)
-            about = np.array([asked[each] for each in _criteria(records)], np.int64) if asked else None
-            splits[name] = EmbeddingSplit(columns, own, about, records.labels, records.rows)
-            notes[name] = _notes(columns, own)
+            splits[name] = _split_of(records, work.texts, work.criteria, columns)
+            notes[name] = _notes(columns, splits[name].texts)
         _warn_of_blind_criteria(work, columns)
         artefacts = {name: work.folder / name for name in [PROPERTIES, ENCODER, *properties["files"]]}
         return Encoded(splits, properties, artefacts, {"embeddings": notes})
@@ -226,10 +239,9 @@ class _Work:
         column = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         _claim(path)
         unread = np.zeros(len(texts), np.int64)
-        for part in _progress(range(0, len(texts), _TOGETHER), f"{type(self.encoder).__name__} embeds chunks"):
-            own = texts[part : part + _TOGETHER]
-            column[part : part + len(own)] = unit_rows(self.encoder.encode(own))
-            unread[part : part + len(own)] = self.encoder.unread(own)
+        for own in _parts(self.encoder, texts):
+            column[own] = unit_rows(self.encoder.encode(texts[own]))
+            unread[own] = self.encoder.unread(texts[own])
         column.flush()
         return unread
 
@@ -246,6 +258,49 @@ class _Work:
         if self.encoder.fitted:
             self.encoder.load(folder)
         return columns, properties
+
+
+def _parts(encoder: TextEncoder, texts: Sequence[str]) -> Iterator[slice]:
+    """Texts that are handed to the encoder together, under a bar."""
+    for start in _progress(range(0, len(texts), _TOGETHER), f"{type(encoder).__name__} embeds chunks"):
+        yield slice(start, start + _TOGETHER)
+
+
+def _columns(encoder: TextEncoder, texts: Sequence[str], criteria: Sequence[str], config: EmbeddingsConfig) -> Columns:
+    """The embeddings of new texts, in memory; without counts."""
+    passages = cut_texts(texts, config.unit, config.window, config.overlap, config.max_chunks)
+
+    def vectors(of: Sequence[str]) -> NDArray[np.float32]:
+        parts = [unit_rows(encoder.encode(of[own])) for own in _parts(encoder, of)]
+        return np.concatenate(parts) if parts else np.zeros((0, encoder.size), np.float32)
+
+    chunks = vectors(_passages_of(texts, passages))
+    return Columns(chunks, passages.offsets, passages.spans, np.zeros((len(texts), 3), np.int64), vectors(criteria))
+
+
+def _split_of(records: Records, texts: Sequence[str], criteria: Sequence[str], columns: Columns) -> EmbeddingSplit:
+    """Records whose texts and criteria the columns are of, in the order of these."""
+    places = {text: place for place, text in enumerate(texts)}
+    asked = {criterion: place for place, criterion in enumerate(criteria)}
+    own = np.array([places[text] for text in records.texts], np.int64)
+    about = np.array([asked[each] for each in _criteria(records)], np.int64) if asked else None
+    return EmbeddingSplit(columns, own, about, records.labels, records.rows)
+
+
+def _check_encoder(kept: object, now: Mapping[str, Any]) -> None:
+    """Hold the encoder against the one that a run was trained with; another version or device may round differently.
+
+    Raises:
+        UserError: if it is another class, has other settings, or reads other files.
+    """
+    before, after = dict(kept) if isinstance(kept, Mapping) else {}, to_plain(now)
+    rounding = [each.pop("versions", None) for each in (before, after)]
+    rounding_by_device = [(each.get("files") or {}).pop("device", None) for each in (before, after)]
+    if before != after:
+        what = "is not the one that this run was trained with: its class, settings or files differ."
+        raise fail("encoder", what, "Bring it back as it was.")
+    if rounding[0] != rounding[1] or rounding_by_device[0] != rounding_by_device[1]:
+        log.warning("The encoder has another version or device than in training: it may round differently.")
 
 
 def _check(columns: Columns, texts: int, criteria: int, size: int) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Auto, Range, parse
 from counterpoise.data.cache import Cache, dataset_fingerprint, file_checksum
 from counterpoise.data.code_graphs import EDGE_TYPES, GraphOptions, RawGraphs, build_graphs
-from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.encode.base import Batch, Encoded, Encoding, Learnt
 from counterpoise.data.encode.graph_statistics import draw, statistics
 from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs, NamedGraphs, join
 from counterpoise.data.records import Dataset, Records
@@ -235,6 +235,21 @@ class GraphEncoding(Encoding):
             key["vocabulary"] = file_checksum(vocabulary)
         build = partial(self._build, dataset, replace(config, parser=settings["parser"]), vocabulary)
         return cache.read("graphs", key, build, partial(self._read, dataset))
+
+    def learnt(self, folder: Path) -> Learnt:
+        """The vocabulary and the settings of a run; of graphs that came as such there are none to make of texts."""
+        properties = dict(read_json(folder / PROPERTIES))
+        vocabulary = Vocabulary.read(folder / VOCABULARY)
+        settings = replace(settings_of(properties), workers=self.config.workers)
+
+        def apply(records: Records) -> GraphSplit:
+            if settings.parser is None:
+                what = "was trained on graphs that came as such, and texts cannot be made into these."
+                raise fail("run", what, "Measure it on its own splits: python src/evaluate.py run=... split=test.")
+            graphs = vocabulary.apply(make_graphs(records, settings))
+            return GraphSplit(graphs, records.labels, records.rows)
+
+        return Learnt(properties, apply)
 
     def _build(self, dataset: Dataset, config: GraphsConfig, reused: Path | None, folder: Path) -> None:
         vocabulary = None if reused is None else Vocabulary.read(reused)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.data.cache import Cache
-from counterpoise.data.encode.base import Batch, Encoded, EncodedSplit, Encoding
+from counterpoise.data.encode.base import Batch, Encoded, EncodedSplit, Encoding, Learnt
 from counterpoise.data.encode.graphs import GraphEncoding, GraphsConfig
 from counterpoise.data.encode.tokens import Tokens, TokensConfig
-from counterpoise.data.records import Dataset
+from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError, fail
 
 
@@ -91,6 +92,15 @@ class TokensAndGraphs(Encoding):
             {**tokens.artefacts, **graphs.artefacts},
             {**tokens.notes, **graphs.notes},
         )
+
+    def learnt(self, folder: Path) -> Learnt:
+        """Both encodings of a run."""
+        tokens, graphs = Tokens(self.config.tokens).learnt(folder), GraphEncoding(self.config.graphs).learnt(folder)
+
+        def apply(records: Records) -> PairSplit:
+            return PairSplit(tokens.apply(records), graphs.apply(records))
+
+        return Learnt({"tokens": tokens.properties, "graphs": graphs.properties}, apply)
 
 
 @contextmanager

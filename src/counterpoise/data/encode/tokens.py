@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from counterpoise.config.schema import Range, parse
 from counterpoise.data.cache import Cache
-from counterpoise.data.encode.base import Batch, Encoded, Encoding
+from counterpoise.data.encode.base import Batch, Encoded, Encoding, Learnt
 from counterpoise.data.encode.tokenizer import (
     NOTES,
     PROPERTIES,
@@ -35,7 +35,7 @@ from counterpoise.data.encode.tokenizer import (
     write_columns,
 )
 from counterpoise.data.ragged import Ragged
-from counterpoise.data.records import Dataset
+from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json, write_json
 
@@ -108,6 +108,17 @@ class Tokens(Encoding):
         key = cache_key(FORMAT, dataset, settings, tokenizer)
         build = partial(self._build, dataset, config, tokenizer)
         return cache.read("tokens", key, build, partial(self._read, dataset))
+
+    def learnt(self, folder: Path) -> Learnt:
+        """The tokenizer and the longest sequence of a run."""
+        properties = dict(read_json(folder / PROPERTIES))
+        tokenizer = check_tokenizer(folder / TOKENIZER, properties)
+
+        def apply(records: Records) -> TokenSplit:
+            ids, _ = encode_texts(tokenizer, records.texts, properties["max_length"])
+            return TokenSplit(ids, records.labels, records.rows, properties["pad_id"])
+
+        return Learnt(properties, apply)
 
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""

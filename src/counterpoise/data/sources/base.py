@@ -27,6 +27,10 @@ class Source(ABC):
 
     Config: ClassVar[type[SourceConfig]] = SourceConfig
 
+    def column_names(self) -> dict[str, str]:
+        """What a table of further records calls its columns, by column of :class:`Records`."""
+        return {"text": "text", "label": "label", "criterion": "criterion"}
+
     @abstractmethod
     def load(self) -> Dataset:
         """Read, check and split.

@@ -54,6 +54,10 @@ class CodeXGlue(Source):
     def __init__(self, config: CodeXGlueConfig) -> None:
         self._config = config
 
+    def column_names(self) -> dict[str, str]:
+        """As the task calls them."""
+        return {"text": "func", "label": "target"}
+
     def load(self) -> Dataset:
         """Read the splits as they are given.
 

@@ -49,6 +49,20 @@ def label_of(name: str, classes: Sequence[str]) -> Callable[[object], object]:
     return check
 
 
+def label_or_number(name: str, classes: Sequence[str]) -> Callable[[object], object]:
+    """Check of a column of labels among ``classes``, where a whole number stands for the class of that index too,
+    unless classes are called by numbers; the index is kept.
+    """
+    as_label = label_of(name, classes)
+    indices = range(0 if any(map(_INTEGER.fullmatch, classes)) else len(classes))
+
+    def check(value: object) -> object:
+        number = int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else value
+        return int(number) if isinstance(number, bool | int) and number in indices else as_label(value)
+
+    return check
+
+
 def zero_or_one(name: str) -> Callable[[object], object]:
     """Check of a column of binary labels: 0 or 1, or false or true."""
 

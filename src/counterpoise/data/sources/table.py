@@ -100,6 +100,12 @@ class Table(Source):
     def __init__(self, config: TableConfig) -> None:
         self._config = config
 
+    def column_names(self) -> dict[str, str]:
+        """As configured."""
+        config = self._config
+        names = {"text": config.text_column, "label": config.label_column, "criterion": config.criterion_column}
+        return {name: column for name, column in names.items() if column is not None}
+
     def load(self) -> Dataset:
         """Read, check and split.
 

@@ -1,0 +1,151 @@
+"""What an opened run answers: as in its own last measurement, on its device and in its precision where they are there.
+
+Batches are cut as they were then, so that the same records in the same order give the same bits on the same machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from counterpoise.data.cache import Cache, records_fingerprint
+from counterpoise.data.encode.base import Encoded, EncodedSplit, Learnt, at_epoch
+from counterpoise.data.records import Records
+from counterpoise.data.sources.reading import Column, text
+from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
+from counterpoise.engine.memory import MemoryPlan
+from counterpoise.engine.precision import PrecisionName, best_device, make_fabric
+from counterpoise.errors import UserError, fail, first_line
+from counterpoise.features import FrozenFeatures
+from counterpoise.finished import FINISH
+from counterpoise.losses import Loss
+from counterpoise.opening import OpenedModel, OpenedRun
+
+log = logging.getLogger(__name__)
+
+
+def of_split(opened: OpenedRun, name: str, loss: Loss, cache: Path | None, console: Console) -> Predictions:
+    """The model's own answers, before any decision, to a split of the run's data.
+
+    Args:
+        opened: the run.
+        name: of the split.
+        loss: the run's.
+        cache: folder of encoded data; ``None`` takes the run's own.
+        console: where it is said that features are computed.
+    """
+    fabric = _fabric(opened)
+    root = cache or Path(opened.experiment.plain.paths.cache).expanduser()
+    data = str(opened.run.metadata["data_fingerprint"])
+    splits = _fed(opened, opened.encoded, opened.dataset.splits(), data, Cache(root), fabric, console)
+    return _predicted(opened, splits[name], loss, fabric)
+
+
+def of_records(opened: OpenedModel, learnt: Learnt, records: Records, console: Console) -> Predictions:
+    """The model's own answers, before any decision, to new records.
+
+    Raises:
+        UserError: if the records cannot be encoded, or what the run learnt to encode by is damaged.
+    """
+    try:
+        split = learnt.apply(records)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"cannot encode anything, since what it learnt to encode by is not whole: {first_line(error)}."
+        raise opened.run.refuse(what, "Bring that file back, or train it again.") from error
+    fabric = _fabric(opened)
+    with tempfile.TemporaryDirectory() as folder:
+        encoded = Encoded({"new": split}, learnt.properties)
+        data = records_fingerprint(records)
+        splits = _fed(opened, encoded, {"new": records}, data, Cache(Path(folder)), fabric, console)
+        return _predicted(opened, splits["new"], None, fabric)
+
+
+def column_names(opened: OpenedModel) -> dict[str, str]:
+    """What the run's data call their columns."""
+    names: dict[str, str] = opened.experiment["data"].build().column_names()
+    return names
+
+
+def table_columns(
+    opened: OpenedModel, text_column: str | None, criterion_column: str | None, max_bytes: int
+) -> dict[str, Column]:
+    """The columns of a table that the model reads; a name that is not given is that of the run's data.
+
+    Raises:
+        UserError: for a criterion where the model knows of none.
+    """
+    names = column_names(opened)
+    of_text = text_column or names["text"]
+    columns = {"text": Column(of_text, text(of_text, max_bytes), "text_column")}
+    if opened.properties.get("criteria"):
+        of_criterion = criterion_column or names.get("criterion", "criterion")
+        columns["criterion"] = Column(of_criterion, text(of_criterion, max_bytes), "criterion_column")
+    elif criterion_column is not None:
+        raise fail("criterion_column", "has no effect: this run was trained without criteria.", "Leave it out.")
+    return columns
+
+
+def _fed(
+    opened: OpenedModel,
+    encoded: Encoded,
+    records: Mapping[str, Records],
+    data: str,
+    cache: Cache,
+    fabric: Fabric,
+    console: Console,
+) -> Mapping[str, EncodedSplit]:
+    """The splits in the form that they had in the best epoch: as features, where the branches were frozen then."""
+    component, epoch = opened.experiment["model"], int(opened.run.result["best_epoch"])
+    if component.target.frozen_epochs(component.config) <= epoch:  # type: ignore[attr-defined]
+        return encoded.splits
+    frozen = FrozenFeatures(
+        records=records,
+        data_fingerprint=data,
+        encoded=encoded,
+        branches=opened.branches,
+        cache=cache,
+        device=fabric.device,
+        tf32=opened.experiment.plain.hardware.tf32,
+        console=console,
+    )
+    return {name: at_epoch(split, epoch) for name, split in frozen.splits(component).items()}
+
+
+def _predicted(opened: OpenedModel, split: EncodedSplit, loss: Loss | None, fabric: Fabric) -> Predictions:
+    plan = _plan(opened)
+    model = fabric.setup_module(opened.model)
+    moved = None if loss is None else loss.to(fabric.device)
+    fitted = opened.run.result.get("found_to_fit") or {}
+    memory = MemoryPlan(evaluation_batch=fitted.get("evaluation_batch"))
+    batches = SplitBatches(split, plan["evaluation_batch"], plan["batch_tokens"])
+    return memory.evaluate(batches, lambda fitting: predict(model, fitting, moved, fabric.device))
+
+
+def _plan(opened: OpenedModel) -> Mapping[str, Any]:
+    """The plan of the run, as far as it is needed. Raises ``UserError`` where the run does not say it."""
+    plan = opened.run.metadata.get("plan")
+    sizes = [plan.get(name) for name in ("evaluation_batch", "batch_tokens")] if isinstance(plan, Mapping) else [None]
+    known = isinstance(sizes[0], int) and all(size is None or size > 0 for size in sizes)
+    if not known or plan.get("precision") not in get_args(PrecisionName):  # type: ignore[union-attr]
+        raise opened.run.refuse("does not say how it was measured: its plan is not whole.", FINISH)
+    return cast(Mapping[str, Any], plan)
+
+
+def _fabric(opened: OpenedModel) -> Fabric:
+    """The run's device and number format; where its device is missing, the best one here in full precision."""
+    plan = _plan(opened)
+    device, precision = plan["device"], plan["precision"]
+    for rescue in opened.run.result.get("rescues") or []:
+        precision = rescue.get("precision") or precision
+    if device not in ("cpu", best_device()):
+        log.info("This machine has no %s: %s answers, in fp32.", device, best_device())
+        device, precision = best_device(), "fp32"
+    return make_fabric(device, precision, tf32=opened.experiment.plain.hardware.tf32)

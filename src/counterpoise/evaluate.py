@@ -1,0 +1,187 @@
+"""One finished run, measured again: on its own splits, or on a labelled table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from counterpoise.answers import column_names, of_records, of_split, table_columns
+from counterpoise.config.schema import Range
+from counterpoise.data.records import Records
+from counterpoise.data.sources.inputs import read_inputs
+from counterpoise.data.sources.labels import label_or_number
+from counterpoise.data.sources.reading import Column, identifier
+from counterpoise.decision import Decision, DecisionConfig, tune_threshold
+from counterpoise.engine.evaluation import Predictions
+from counterpoise.errors import UserError, fail, first_line, near
+from counterpoise.job import build_loss
+from counterpoise.jsonio import to_plain, write_json
+from counterpoise.measuring import calibration, figures, keep
+from counterpoise.metrics import ObjectiveConfig
+from counterpoise.opening import OpenedModel, open_model, open_run, told_split
+from counterpoise.tracking.console import result_table, show_table
+from counterpoise.tracking.folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What to measure, on what, and where to put it."""
+
+    run: str
+    """Folder of a finished run."""
+    split: Literal["train", "valid", "test"] | None = None
+    """Of the run's own data; null takes test where there is one, else valid."""
+    input: str | None = None
+    """A labelled table in place of a split."""
+    text_column: str | None = None
+    """Of the table; null: as the run's data call it, like the next two."""
+    label_column: str | None = None
+    """Of the table: names of classes, or their numbers."""
+    criterion_column: str | None = None
+    """Of the table, for a run that judges texts by a criterion."""
+    group_column: str | None = None
+    """Of the table; kept with the predictions."""
+    threshold: Annotated[float | Literal["tune"], Range(gt=0, lt=1)] | None = None
+    """In place of the run's own; tune finds it on the run's validation predictions. The run stays as it is."""
+    threshold_metric: str | None = None
+    """What threshold=tune makes largest; null: the run's own, or its objective's."""
+    out: str | None = None
+    """Folder for what is written; null: the run folder."""
+    cache: str | None = None
+    """Folder of encoded data; null: the run's own."""
+    extensions: tuple[str, ...] = ()
+    """Modules of your own that the run's config may name."""
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A model's own answers to labelled records."""
+
+    opened: OpenedModel
+    name: str
+    """Of the split, or the stem of the file."""
+    records: Records
+    raw: Predictions
+    own: bool
+    """Whether it is a split of the run's data."""
+
+
+def evaluate(config: EvaluateConfig, console: Console) -> Path:
+    """Measure a run again.
+
+    Returns:
+        the file of figures that was written.
+
+    Raises:
+        UserError: if the run cannot be opened, its data have changed, or the table cannot be read.
+    """
+    answered = _of_split(config, console) if config.input is None else _of_table(config, console)
+    decision = _decision(config, answered.opened)
+    found = answered.raw.decided(decision)
+    measured = figures(found, answered.records)
+    if not answered.own:
+        del measured["loss"]  # its weights come from the training split, which is not asked for
+    summary = {
+        "run": near(answered.opened.run.folder),
+        "model": type(answered.opened.model).__name__,
+        "split" if answered.own else "input": answered.name if answered.own else config.input,
+        "records": len(answered.records),
+        "classes": answered.opened.classes,
+        "decision": asdict(decision),
+        "calibration": calibration(answered.raw, found),
+        "reproduces_result": _reproduces(answered, decision, measured),
+        "metrics": measured,
+    }
+    folder = answered.opened.run.folder if config.out is None else Path(config.out).expanduser()
+    path = folder / f"evaluation_{answered.name}.json"
+    try:
+        keep(path.with_suffix(".parquet"), found, answered.records)
+        write_json(path, summary)
+    except OSError as error:
+        raise fail(str(folder), f"cannot be written: {error}.", "Name another folder with out=...") from error
+    _show(console, summary, decision, path)
+    return path
+
+
+def _of_split(config: EvaluateConfig, console: Console) -> _Answered:
+    given = ("text_column", "label_column", "criterion_column", "group_column")
+    idle = [name for name in given if getattr(config, name) is not None]
+    if idle:
+        raise fail(idle[0], "has no effect without input.", "Add input=FILE, or drop it.")
+    cache = None if config.cache is None else Path(config.cache).expanduser()
+    opened = open_run(Path(config.run).expanduser(), config.extensions, cache)
+    name = told_split(opened, config.split)
+    raw = of_split(opened, name, build_loss(opened.experiment, opened.dataset), cache, console)
+    return _Answered(opened, name, opened.dataset.splits()[name], raw, own=True)
+
+
+def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
+    assert config.input is not None
+    if config.split is not None:
+        raise fail("split", "cannot be given together with input.", "Leave one out.")
+    opened, learnt = open_model(Path(config.run).expanduser(), config.extensions)
+    limit = opened.experiment["data"].config.max_record_bytes
+    columns = table_columns(opened, config.text_column, config.criterion_column, limit)
+    label = config.label_column or column_names(opened).get("label", "label")
+    columns["label"] = Column(label, label_or_number(label, opened.classes), "label_column")
+    if config.group_column is not None:
+        columns["group"] = Column(config.group_column, identifier(config.group_column), "group_column")
+    records = read_inputs([config.input], columns, limit).records(opened.classes)
+    raw = of_records(opened, learnt, records, console)
+    return _Answered(opened, Path(config.input).name.split(".")[0], records, raw, own=False)
+
+
+def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
+    """The run's own, or with the threshold that is asked for.
+
+    Raises:
+        UserError: for a threshold over more than two classes, or a metric that has none.
+    """
+    own: DecisionConfig = opened.experiment.sections["decision"]
+    if config.threshold is None and config.threshold_metric is None:
+        return opened.decision
+    threshold = opened.decision.threshold if config.threshold is None else config.threshold
+    metric = config.threshold_metric or (own.threshold_metric if threshold == "tune" else None)
+    asked = DecisionConfig(threshold=threshold, threshold_metric=metric)
+    objective: ObjectiveConfig = opened.experiment.sections["objective"]
+    problems = [*asked.problems(), *asked.problems_with(objective)]
+    if problems:
+        raise UserError(problems)
+    asked.check_classes(len(opened.classes))
+    if asked.threshold != "tune":
+        return replace(opened.decision, threshold=asked.threshold, tuned=False, metric=None)
+    name, weights = asked.tuned_for(objective)
+    path = RunFolder(opened.run.folder).predictions("valid")
+    try:
+        saved = pq.read_table(path)
+        probabilities = saved["probabilities"].combine_chunks().flatten().to_numpy().reshape(-1, 2)
+        found = tune_threshold(saved["label"].to_numpy(), probabilities, weights)
+    except (OSError, ValueError, KeyError) as error:
+        what = f"cannot be tuned, since {path.name} of the run cannot be read: {first_line(error)}."
+        raise fail("threshold", what, "Give a number.") from error
+    notes = (found.note,) if found.note else ()
+    return replace(opened.decision, threshold=found.value, tuned=True, metric=name, notes=notes)
+
+
+def _reproduces(answered: _Answered, decision: Decision, measured: Mapping[str, Any]) -> bool | None:
+    """Whether the figures are those of the run's result, to the bit; ``None`` where it has none to compare with."""
+    before = answered.opened.run.result.get(answered.name) if answered.own else None
+    if before is None or decision != answered.opened.decision:
+        return None
+    return bool(to_plain(measured) == before)
+
+
+def _show(console: Console, summary: Mapping[str, Any], decision: Decision, path: Path) -> None:
+    title = f"{summary.get('split') or summary['input']}, {summary['records']:,} records"
+    show_table(console, result_table(title, {summary["model"]: summary["metrics"]}))
+    error = summary["calibration"]
+    console.print(f"Decided by {decision}: calibration error {error['before']:.4f} before, {error['after']:.4f} after.")
+    if summary["reproduces_result"] is not None:
+        same = "the same" if summary["reproduces_result"] else "not the same"
+        console.print(f"The figures are {same} to the bit as those in result.json.")
+    console.print(f"Figures: {near(path)}", soft_wrap=True)
