@@ -49,11 +49,11 @@ from counterpoise.reports.protocol import Protocol
 from counterpoise.result import make_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
-from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_predictions
 from counterpoise.tracking.gradients import GradientRecorder
+from counterpoise.tracking.relay import Trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Job:
     folder: RunFolder
     storage: Storage
     console: Console
-    tracker: Tracker
+    trackers: Trackers
     signals: SignalGuard
     mirror: NoMirror
     protocol: Protocol
@@ -150,12 +150,8 @@ class Job:
         self.storage.insist(
             self.folder.result.name, self.folder.result, lambda: write_sealed(self.folder.result, result)
         )
-        self._steady.on_result(result)
+        self.trackers.on_result(result)
         return result
-
-    @property
-    def _steady(self) -> Steady:
-        return Steady(self.tracker, self.storage)
 
     def _fit(self, trainer: Trainer) -> History:
         try:
@@ -217,7 +213,7 @@ class Job:
                 GradientRecorder(self.folder, list(all_components(model)), self.storage),
                 AlarmRecorder(self.folder, self.storage, guard.policy),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
-                self._steady,
+                self.trackers,
             ],
             judges=[
                 EarlyStopping(self.experiment.sections["early_stopping"], objective),

@@ -156,7 +156,8 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
             "hydra.yaml": OmegaConf.masked_copy(HydraConfig.instance().cfg, ["hydra"]),  # type: ignore[arg-type]
             "overrides.yaml": OmegaConf.create(list(overrides)),
         }
-        invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
+        sweep = None if single else Path(settings.sweep.dir)
+        invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files, sweep)
         return run(plain, folder, invocation)
     except PreemptedError as error:
         begun = (folder / ".hydra" / "overrides.yaml").is_file()
