@@ -261,8 +261,12 @@ def _summarise() -> int:
         left[0].unlink()
         _remove_if_empty(multirun.path.absolute(), Path.cwd())
     from counterpoise.sweeps.summary import summarise
+    from counterpoise.tracking.mlflow_sweep import end_sweep
 
-    return gravest(*(_code_of_job(job) for job in summarise(multirun.path, jobs)))
+    summaries = summarise(multirun.path, jobs)
+    _show_warnings()
+    end_sweep(multirun.path, jobs, [job.status for job in summaries])
+    return gravest(*(_code_of_job(job) for job in summaries))
 
 
 def _code_of_job(job: JobSummary) -> int:
