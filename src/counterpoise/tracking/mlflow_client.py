@@ -48,9 +48,9 @@ class Client:
 
         self._entities, self._refused = entities, exceptions.MlflowException
         self.uri = uri
-        self._client = MlflowClient(uri)
         file = sqlite_file(uri)
         with _alone(file):  # two that make one database at once would spoil it
+            self._client = MlflowClient(uri)
             self._experiment = self._find(experiment, None if file is None else _artefacts(file))
 
     def _find(self, name: str, artefacts: str | None) -> str:
