@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from counterpoise.config.hardware import HardwareConfig
@@ -94,7 +94,7 @@ class Experiment:
     """By group: data, encoding, encoder where one is chosen, model, loss, balance, optimizer, scheduler."""
     sections: Mapping[str, Any]
     """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror and protocol, by section."""
-    trackers: Mapping[str, Component] = field(default_factory=dict)
+    trackers: Mapping[str, Component]
     """By name; any number."""
 
     def __getitem__(self, group: str) -> Component:

@@ -135,7 +135,7 @@ class TensorBoard(Tracker):
 
     def _record(self, **content: Any) -> bytes:
         buffer = io.BytesIO()
-        event = self._event(wall_time=self.now or time.time(), **content)
+        event = self._event(wall_time=self.now, **content)
         self._framed(buffer).write(event.SerializeToString())
         return buffer.getvalue()
 
