@@ -22,8 +22,8 @@ from counterpoise.data.encode import graphs, tokenizer, tokens
 from counterpoise.data.encode.base import Encoded, EncodedSplit
 from counterpoise.data.records import Dataset
 from counterpoise.engine.checkpoints import MODEL, Checkpoint
-from counterpoise.errors import Problem, UserError, fail, near
-from counterpoise.finished import FINISH, FinishedRun, first_line
+from counterpoise.errors import Problem, UserError, fail, first_line, near
+from counterpoise.finished import FINISH, FinishedRun
 from counterpoise.jsonio import read_json
 from counterpoise.models.base import FRESH, Backbone, ModelContext
 

@@ -154,6 +154,11 @@ def near(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line without a full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def closest(name: str, valid: Iterable[str]) -> str:
     """``Did you mean 'x'?`` with the closest valid name; empty if none is close."""
     close = get_close_matches(name, sorted(valid), n=1, cutoff=0.6)

@@ -9,7 +9,7 @@ from typing import Any
 
 from counterpoise.config.arguments import runs_near
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
-from counterpoise.errors import Problem, UserError, fail, near
+from counterpoise.errors import Problem, UserError, fail, first_line, near
 from counterpoise.jsonio import read_json, read_sealed
 from counterpoise.models.base import Model, ModelContext
 from counterpoise.tracking.folder import RunFolder
@@ -109,8 +109,3 @@ class FinishedRun:
         except UserError as error:
             what = f"holds weights that do not fit its own config: {error.problems[0].message}"
             raise self.refuse(what, AGAIN) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line without a full stop."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

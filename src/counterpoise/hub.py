@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from counterpoise.errors import first_line
+
 _SECONDS = 3.0
 
 
@@ -33,6 +35,24 @@ def only_local(name: str | None = None) -> bool:
     except OSError:
         return True
     return False
+
+
+def why_not_loaded(name: str, error: BaseException) -> str:
+    """Why nothing could be loaded by a name, in one sentence without a full stop.
+
+    The hub's clients speak of their own switches where a folder is mistyped or there is no network.
+
+    Args:
+        name: as it was given: a folder, or a name on the hub.
+        error: what the client raised.
+    """
+    if Path(name).expanduser().is_dir():
+        return first_line(error)
+    if name.startswith((".", "~", "/", "\\")) or name.count("/") > 1:
+        return "there is no such folder"
+    if only_local(name):
+        return "there is no such folder, the hub cannot be reached, and its cache does not hold it"
+    return first_line(error)
 
 
 @contextmanager

@@ -29,11 +29,15 @@ SMALLER = {
     "model=iris": ["encoding.vocab_size=400", "encoding.max_length=64"],
 }
 """What of that a model's encoding has not, or not there."""
+NARROW = ["model.hidden_size=32", "model.feed_forward_size=32"]
+"""For a transformer."""
 SMALL_DEMO = {
     "data=demo_documents": ["data.size=60", "data.median_words=60", "encoding.window=48"],
     "data=demo_criteria": ["data.posts=60", "data.positive_share=0.2", "data.median_words=40"],
 }
 """What makes the other demo sets small."""
+FEW = {"data=demo_documents": ["data.size=60"], "data=demo_criteria": ["data.posts=60", "data.positive_share=0.2"]}
+"""The same for commands whose plan is shown and no more; what a command gives itself, it keeps."""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -105,6 +109,8 @@ def test_every_command_of_the_readme_works(clone: Path, monkeypatch: pytest.Monk
         too_much = [one for model, items in SMALLER.items() if model in command for one in items]
         small = [one for one in SMALL if one not in too_much]
         small += [one for data, items in SMALL_DEMO.items() if data in command for one in items]
+        small += NARROW if not re.search("model=(?!transformer)", command) else []
+        small += ["encoder.size=16"] if "model=iris" in command else []
         assert run(command, monkeypatch, *small, *more) == 0, command
     results = list(clone.glob("outputs/*/*/*/result.json"))
     assert results, "single runs leave their results"
@@ -154,7 +160,8 @@ def test_the_commands_of_the_other_pages_compose(clone: Path, monkeypatch: pytes
             continue
         if "s3://" in command and find_spec("s3fs") is None:
             continue
-        assert run(command, monkeypatch, "dry_run=true") == 0, command
+        small = [one for data, items in FEW.items() if data in command for one in items if one[:9] not in command]
+        assert run(command, monkeypatch, *small, "dry_run=true") == 0, command
 
 
 def transcripts() -> list[tuple[str, list[str]]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.hub import only_local
+from counterpoise.hub import only_local, why_not_loaded
 from counterpoise.models.base import ModelContext
 from counterpoise.models.encoder import Encoder, EncoderSize
 
@@ -155,10 +155,9 @@ def load_backbone(name: str, dropout: float) -> Any:
                 setattr(settings, field, dropout)
         return AutoModel.from_pretrained(name, config=settings, dtype=torch.float32, **where)
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise fail(
             "model.pretrained",
-            f"the encoder {name!r} cannot be loaded: {first}",
+            f"the encoder {name!r} cannot be loaded: {why_not_loaded(name, error)}.",
             "Name a local folder with config.json and model.safetensors, or train from scratch with "
             "model.pretrained=null.",
         ) from error

@@ -286,5 +286,7 @@ def test_no_content_breaks_it(tmp_path_factory: pytest.TempPathFactory, files: d
     for kind, content in files.items():
         (folder / f"X_{kind}.txt").write_bytes(content)
     with contextlib.suppress(UserError):  # and nothing else
-        load(folder, **HALVES)
+        dataset = load(folder, **HALVES)
+        assert min(len(split) for split in dataset.splits().values()) > 0
+        assert max(int(split.labels.max()) for split in dataset.splits().values()) < len(dataset.classes)
     shutil.rmtree(folder)

@@ -25,7 +25,7 @@ from counterpoise.data.encode.graph_statistics import draw, statistics
 from counterpoise.data.graphs import BY_EDGE, BY_NODE, Graphs, NamedGraphs, join
 from counterpoise.data.records import Dataset, Records
 from counterpoise.data.windows import window_graphs
-from counterpoise.errors import UserError, fail
+from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -349,7 +349,7 @@ def _taken_up(folder: Path, config: GraphsConfig) -> tuple[GraphsConfig, Path]:
         Vocabulary.read(path)
         return replace(settings, workers=config.workers), path
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error)
         what = f"{folder} has no vocabulary of graphs that could be used again: {reason}."
         raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads graphs.") from error
 

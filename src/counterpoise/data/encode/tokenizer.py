@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from counterpoise.data.cache import dataset_fingerprint
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
-from counterpoise.errors import fail
-from counterpoise.hub import only_local
+from counterpoise.errors import fail, first_line
+from counterpoise.hub import only_local, why_not_loaded
 
 PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
 TOKENIZER, PROPERTIES, NOTES = "tokenizer.json", "encoding.json", "notes.json"
@@ -105,7 +105,7 @@ def pretrained_tokenizer(name: str) -> Tokenizer:
     except Exception as error:
         raise fail(
             "encoding.pretrained",
-            f"the tokenizer {name!r} cannot be loaded: {first_line(error)}",
+            f"the tokenizer {name!r} cannot be loaded: {why_not_loaded(name, error)}.",
             "Name a local folder that holds tokenizer.json, or train from scratch with model.pretrained=null.",
         ) from error
 
@@ -177,12 +177,6 @@ def check_ids(ids: Ragged, vocab_size: int, longest: int) -> None:
     lowest, highest = (int(ids.values.min()), int(ids.values.max())) if len(ids.values) else (0, 0)
     if lowest < 0 or highest >= vocab_size or ids.lengths.max(initial=0) > longest:
         raise ValueError("there are other tokens than the tokenizer's")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
 
 
 def _without_padding(serialized: str) -> str:

@@ -25,7 +25,6 @@ from counterpoise.data.encode.tokenizer import (
     check_ids,
     check_texts,
     check_tokenizer,
-    first_line,
     load_tokenizer,
     open_columns,
     pad_id,
@@ -37,7 +36,7 @@ from counterpoise.data.encode.tokenizer import (
 )
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset
-from counterpoise.errors import UserError, fail
+from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json, write_json
 
 FORMAT = 3
@@ -149,7 +148,7 @@ def taken_up(folder: Path) -> tuple[TokensConfig, Tokenizer]:
         check_tokenizer(folder / TOKENIZER, properties)
         return settings_of(properties), load_tokenizer(folder / TOKENIZER)
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-        reason = first_line(error).rstrip(".")
+        reason = first_line(error)
         what = f"{folder} has no tokenizer that could be used again: {reason}."
         raise fail("encoding.reuse", what, "Name the folder of a finished run of a model that reads tokens.") from error
 

@@ -19,7 +19,7 @@ from counterpoise.data.cache import file_checksum
 from counterpoise.data.encoders.base import TextEncoder
 from counterpoise.data.encoders.sentence_folder import PoolingMode, SentenceFolder, read_folder
 from counterpoise.errors import UserError, fail, missing_extra
-from counterpoise.hub import only_local
+from counterpoise.hub import only_local, why_not_loaded
 
 READ = ["*.json", "*.txt", "*.model", "*.safetensors"]
 """Files of a folder that its vectors depend on; weights that can run code while they are loaded are not among them."""
@@ -174,10 +174,9 @@ class Pretrained(TextEncoder):
         return min([*limits, self._tokenizer.model_max_length]) if limits else None
 
     def _unusable(self, error: Exception) -> UserError:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         return fail(
             "encoder.name",
-            f"the encoder {self.name!r} cannot be loaded: {first}.",
+            f"the encoder {self.name!r} cannot be loaded: {why_not_loaded(self.name, error)}.",
             "Name a local folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa.",
         )
 

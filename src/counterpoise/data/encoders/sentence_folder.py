@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from counterpoise.errors import UserError, fail
+from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json
 
 PoolingMode = Literal["mean", "cls", "max"]
@@ -40,7 +40,7 @@ def read_folder(folder: Path) -> SentenceFolder:
     try:
         return _read(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        first = first_line(error)
         raise fail("encoder.name", f"{folder} cannot be read as a sentence encoder: {first}.") from error
 
 

@@ -15,28 +15,22 @@ from typing import Annotated, Any, ClassVar
 
 from counterpoise.config.schema import NON_NEGATIVE, SHARE, Range
 from counterpoise.data.records import Dataset, Records
-from counterpoise.data.sources.base import Source, SourceConfig
+from counterpoise.data.sources.base import SourceConfig
 from counterpoise.data.sources.demo_code.assembly import KINDS, Twins, make_twins, shape_of
-from counterpoise.errors import Problem, UserError, fail, nearest
+from counterpoise.data.sources.drawn import DrawnConfig, DrawnSource, first_unseen
+from counterpoise.errors import Problem, fail, nearest
 
 CLASSES = ("safe", "vulnerable")
-_MOST_ATTEMPTS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoCodeConfig(SourceConfig):
+class DemoCodeConfig(DrawnConfig):
     """How many functions, of what kinds, and how hard."""
 
     size: Annotated[int, Range(ge=8, le=1_000_000)] = 8000
     """Functions in all splits together."""
-    valid_share: Annotated[float, Range(gt=0, lt=1)] = 0.1
-    """Share of the functions for validation."""
-    test_share: Annotated[float, Range(ge=0, lt=1)] = 0.2
-    """Share of the functions for the test; 0 leaves no test split."""
     positive_share: Annotated[float, Range(gt=0, lt=1)] = 0.458
     """Share of vulnerable functions, exact to rounding in every split."""
-    label_noise: Annotated[float, SHARE] = 0.0
-    """Share of the training labels that are flipped; validation and test stay clean, and so does the evidence."""
     weaknesses: Annotated[dict[str, float] | None, NON_NEGATIVE] = None
     """Relative weight by kind of weakness, kinds not named being left out; null mixes all kinds equally."""
     long_share: Annotated[float, SHARE] = 0.02
@@ -47,8 +41,6 @@ class DemoCodeConfig(SourceConfig):
     """Probability that a check in the wrong place is left out altogether; less is harder for counting words."""
     decoys: Annotated[int, Range(ge=0, le=8)] = 1
     """Most correctly guarded pieces of other kinds in a function that is not long; more is harder."""
-    data_seed: int = 0
-    """Decides every function; apart from the run's seed, so that runs of different seeds share their data."""
 
     def problems(self) -> Iterator[Problem]:
         """What cannot be generated."""
@@ -56,10 +48,9 @@ class DemoCodeConfig(SourceConfig):
             yield Problem(f"weaknesses.{kind}", "unknown kind of weakness.", nearest(kind, KINDS))
         if self.weaknesses is not None and not sum(self.weaknesses.values()):
             yield Problem("weaknesses", "needs at least one kind with a weight above 0.", "null mixes all kinds.")
-        if self.valid_share + self.test_share >= 1:
-            yield Problem(
-                "test_share", f"with valid_share={self.valid_share} and {self.test_share=} nothing is left to train on."
-            )
+        lacking = list(self.share_problems())
+        if lacking:
+            yield from lacking
             return
         for split, (safe, vulnerable) in self.class_counts().items():
             if min(safe, vulnerable) < 1:
@@ -77,34 +68,23 @@ class DemoCodeConfig(SourceConfig):
         return {split: (size - positives[split], positives[split]) for split, size in sizes.items()}
 
 
-class DemoCode(Source):
+class DemoCode(DrawnSource):
     """C functions in a vulnerable or a repaired form.
 
     ``evidence`` holds the lines that offend: the unguarded use, the wrong bound, the exit that leaks. It is empty for
     repaired functions. ``Dataset.notes`` counts the kinds of weakness by split and form.
-
-    Args:
-        config: what to generate.
-
-    Raises:
-        UserError: if nothing usable can be generated from ``config``.
     """
 
     Config: ClassVar[type[SourceConfig]] = DemoCodeConfig
+    config: DemoCodeConfig
 
-    def __init__(self, config: DemoCodeConfig) -> None:
-        found = list(config.problems())
-        if found:
-            raise UserError(found)
-        self._config = config
-
-    def load(self) -> Dataset:
-        """Generate all splits; the same bytes for the same config, anywhere."""
+    def draw(self) -> Dataset:
+        """Generate all splits."""
         seen: set[str] = set()
         kinds: dict[str, dict[str, dict[str, int]]] = {}
         splits: dict[str, Records] = {}
         first_row = 0
-        for split, counts in self._config.class_counts().items():
+        for split, counts in self.config.class_counts().items():
             splits[split], kinds[split] = self._split(split, counts, first_row, seen)
             first_row += sum(counts)
         splits["train"], flipped = self._with_noise(splits["train"])
@@ -127,11 +107,11 @@ class DemoCode(Source):
 
     def _plan(self, split: str, counts: tuple[int, int]) -> list[tuple[int, str, bool]]:
         """Label, kind and length of each function of a split: exact shares in random order."""
-        rng = Random(f"{self._config.data_seed}/{split}/plan")
+        rng = self.random(split, "plan")
         plan: list[tuple[int, str, bool]] = []
         for label, count in enumerate(counts):
             kinds = _apportion(self._weights(), count, rng)
-            longs = [index < round(count * self._config.long_share) for index in range(count)]
+            longs = [index < round(count * self.config.long_share) for index in range(count)]
             rng.shuffle(longs)
             plan += [(label, kind, is_long) for kind, is_long in zip(kinds, longs, strict=True)]
         rng.shuffle(plan)
@@ -139,29 +119,30 @@ class DemoCode(Source):
 
     def _unseen(self, row: int, kind: str, is_long: bool, seen: set[str]) -> Twins:
         """Twins of which neither form, white space aside, has been drawn before."""
-        config = self._config
+        config = self.config
         shape = shape_of(is_long=is_long, spread=config.spread, omitted=config.omitted, decoys=config.decoys)
-        for attempt in range(_MOST_ATTEMPTS):
-            twins = make_twins(kind, Random(f"{self._config.data_seed}/{row}/{attempt}"), shape)
-            keys = {"".join(form.text.split()) for form in (twins.vulnerable, twins.repaired)}
-            if seen.isdisjoint(keys):
-                seen |= keys
-                return twins
-        raise fail("size", f"no {self._config.size} different functions of these kinds could be drawn.")
+        twins = first_unseen(lambda attempt: make_twins(kind, self.random(row, attempt), shape), _keys, seen)
+        if twins is None:
+            raise fail("size", f"no {config.size} different functions of these kinds could be drawn.")
+        return twins
 
     def _weights(self) -> dict[str, float]:
-        given = self._config.weaknesses
+        given = self.config.weaknesses
         return dict.fromkeys(KINDS, 1.0) if given is None else {k: given[k] for k in KINDS if given.get(k)}
 
     def _with_noise(self, train: Records) -> tuple[Records, int]:
-        count = round(len(train) * self._config.label_noise)
+        count = round(len(train) * self.config.label_noise)
         if not count:
             return train, 0
         labels = train.labels.copy()
-        chosen = Random(f"{self._config.data_seed}/noise").sample(range(len(train)), count)
+        chosen = self.random("noise").sample(range(len(train)), count)
         labels[chosen] = 1 - labels[chosen]
         position = train.table.column_names.index("label")
         return Records(train.table.set_column(position, "label", [labels]), train.classes), count
+
+
+def _keys(twins: Twins) -> set[str]:
+    return {"".join(form.text.split()) for form in (twins.vulnerable, twins.repaired)}
 
 
 def _apportion(weights: dict[str, float], count: int, rng: Random) -> list[str]:

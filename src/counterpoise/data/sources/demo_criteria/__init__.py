@@ -9,32 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
 from typing import Annotated, Any, ClassVar
 
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, SHARE, Range
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
 from counterpoise.data.records import Dataset, Records
-from counterpoise.data.sources.base import Source, SourceConfig
+from counterpoise.data.sources.base import SourceConfig
 from counterpoise.data.sources.demo_criteria.criteria import CRITERIA
 from counterpoise.data.sources.demo_criteria.post import LENGTHS, Post, Shape, make_post
+from counterpoise.data.sources.drawn import DrawnConfig, DrawnSource, first_unseen
 from counterpoise.data.sources.prose.counts import apportion
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, fail
 
 CLASSES = ("no", "yes")
-_MOST_ATTEMPTS = 50
 _WEIGHTS = tuple(criterion.weight for criterion in CRITERIA.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoCriteriaConfig(SourceConfig):
+class DemoCriteriaConfig(DrawnConfig):
     """How many posts, how often criteria apply, and how hard."""
 
     posts: Annotated[int, Range(ge=4, le=1_000_000)] = 1484
     """Posts in all splits together; each is paired with all ten criteria."""
-    valid_share: Annotated[float, Range(gt=0, lt=1)] = 0.1
-    """Share of the posts for validation; no post stands in two splits."""
-    test_share: Annotated[float, Range(ge=0, lt=1)] = 0.2
-    """Share of the posts for the test; 0 leaves no test split."""
     positive_share: Annotated[float, Range(gt=0, lt=1)] = 0.09306
     """Share of the pairs whose criterion applies, exact to rounding; rates of the criteria stay in proportion."""
     median_words: Annotated[int, Range(ge=LENGTHS[0], le=LENGTHS[1])] = 230
@@ -45,18 +40,14 @@ class DemoCriteriaConfig(SourceConfig):
     """Fewest and most mentions of a criterion that applies."""
     decoys: Annotated[float, NON_NEGATIVE] = 1.5
     """Mean number of decoys in a post; more is harder for telling topics apart."""
-    label_noise: Annotated[float, SHARE] = 0.0
-    """Share of the training labels that are flipped; validation and test stay clean, and so does the evidence."""
-    data_seed: int = 0
-    """Decides every post; apart from the run's seed, so that runs of different seeds share their data."""
 
     def problems(self) -> Iterator[Problem]:
         """What cannot be generated."""
         if len(self.mentions) != 2 or self.mentions[0] > self.mentions[-1]:
             yield Problem("mentions", f"needs the fewest and the most, got {list(self.mentions)}.", "Example: [1, 2].")
-        if self.valid_share + self.test_share >= 1:
-            what = f"with valid_share={self.valid_share} and test_share={self.test_share} nothing is left to train on."
-            yield Problem("test_share", what)
+        lacking = list(self.share_problems())
+        if lacking:
+            yield from lacking
             return
         for split, (posts, positives) in self.counts().items():
             if not sum(positives):
@@ -70,46 +61,30 @@ class DemoCriteriaConfig(SourceConfig):
 
     def counts(self) -> dict[str, tuple[int, list[int]]]:
         """For each split that exists: posts, and to how many of them each criterion applies."""
-        shares = {"train": 1 - self.valid_share - self.test_share, "valid": self.valid_share, "test": self.test_share}
-        if not self.test_share:
-            del shares["test"]
-        sizes = apportion(list(shares.values()), self.posts)
+        sizes = apportion(list(self.shares.values()), self.posts)
         positives = apportion(sizes, round(self.posts * len(CRITERIA) * self.positive_share))
         return {
             split: (size, apportion(_WEIGHTS, count))
-            for split, size, count in zip(shares, sizes, positives, strict=True)
+            for split, size, count in zip(self.shares, sizes, positives, strict=True)
         }
 
 
-class DemoCriteria(Source):
+class DemoCriteria(DrawnSource):
     """Pairs of a post and a criterion.
 
     ``group`` is the post's, ``evidence_spans`` holds what mentions the criterion where it applies. ``Dataset.notes``
     counts how many training labels were flipped.
-
-    Args:
-        config: what to generate.
-
-    Raises:
-        UserError: if nothing usable can be generated from ``config``.
     """
 
     Config: ClassVar[type[SourceConfig]] = DemoCriteriaConfig
+    config: DemoCriteriaConfig
 
-    def __init__(self, config: DemoCriteriaConfig) -> None:
-        found = list(config.problems())
-        if found:
-            raise UserError(found)
-        self._config = config
-        fewest, most = config.mentions
-        self._shape = Shape(config.median_words, config.length_spread, (fewest, most), config.decoys)
-
-    def load(self) -> Dataset:
-        """Generate all splits; the same characters for the same config, anywhere."""
+    def draw(self) -> Dataset:
+        """Generate all splits."""
         seen: set[str] = set()
         splits: dict[str, Records] = {}
         first_post = flipped = 0
-        for split, (posts, positives) in self._config.counts().items():
+        for split, (posts, positives) in self.config.counts().items():
             true = self._true(split, posts, positives)
             columns = self._columns(first_post, true, seen)
             if split == "train":
@@ -121,7 +96,7 @@ class DemoCriteria(Source):
 
     def _true(self, split: str, posts: int, positives: list[int]) -> list[frozenset[str]]:
         """The criteria that apply to each post of a split: exact counts at random places."""
-        rng = Random(f"{self._config.data_seed}/{split}/plan")
+        rng = self.random(split, "plan")
         chosen = {name: set(rng.sample(range(posts), n)) for name, n in zip(CRITERIA, positives, strict=True)}
         return [frozenset(name for name in CRITERIA if post in chosen[name]) for post in range(posts)]
 
@@ -146,16 +121,21 @@ class DemoCriteria(Source):
 
     def _unseen(self, number: int, true: frozenset[str], seen: set[str]) -> Post:
         """A post that has not been written before."""
-        for attempt in range(_MOST_ATTEMPTS):
-            post = make_post(true, f"{self._config.data_seed}/{number}/{attempt}", self._shape)
-            if post.text not in seen:
-                seen.add(post.text)
-                return post
-        raise fail("posts", f"no {self._config.posts} different posts could be written.", "Raise median_words.")
+        config = self.config
+        fewest, most = config.mentions
+        shape = Shape(config.median_words, config.length_spread, (fewest, most), config.decoys)
+
+        def draw(attempt: int) -> Post:
+            return make_post(true, f"{config.data_seed}/{number}/{attempt}", shape)
+
+        post = first_unseen(draw, lambda post: {post.text}, seen)
+        if post is None:
+            raise fail("posts", f"no {config.posts} different posts could be written.", "Raise median_words.")
+        return post
 
     def _flip(self, labels: list[int]) -> int:
         """Flip the asked share of labels in place; returns how many."""
-        count = round(len(labels) * self._config.label_noise)
-        for index in Random(f"{self._config.data_seed}/noise").sample(range(len(labels)), count):
+        count = round(len(labels) * self.config.label_noise)
+        for index in self.random("noise").sample(range(len(labels)), count):
             labels[index] = 1 - labels[index]
         return count

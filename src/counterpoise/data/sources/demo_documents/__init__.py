@@ -9,30 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import Random
 from typing import Annotated, Any, ClassVar
 
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, SHARE, Range
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Range
 from counterpoise.data.records import Dataset, Records
-from counterpoise.data.sources.base import Source, SourceConfig
-from counterpoise.data.sources.demo_documents.tale import LENGTHS, Shape, make_tale
+from counterpoise.data.sources.base import SourceConfig
+from counterpoise.data.sources.demo_documents.tale import LENGTHS, Shape, Tale, make_tale
+from counterpoise.data.sources.drawn import DrawnConfig, DrawnSource, first_unseen
 from counterpoise.data.sources.prose.counts import apportion
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, fail
 
 CLASSES = ("general", "teen", "mature")
-_MOST_ATTEMPTS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoDocumentsConfig(SourceConfig):
+class DemoDocumentsConfig(DrawnConfig):
     """How many stories, of what length, and how hard."""
 
     size: Annotated[int, Range(ge=9, le=1_000_000)] = 1200
     """Stories in all splits together."""
-    valid_share: Annotated[float, Range(gt=0, lt=1)] = 0.1
-    """Share of the stories for validation."""
-    test_share: Annotated[float, Range(ge=0, lt=1)] = 0.2
-    """Share of the stories for the test; 0 leaves no test split."""
     class_shares: Annotated[tuple[float, ...], POSITIVE] = (0.6, 0.27, 0.11)
     """Relative shares of general, teen and mature, exact to rounding in every split; they need not add up to 1."""
     median_words: Annotated[int, Range(ge=LENGTHS[0], le=LENGTHS[1])] = 2000
@@ -43,10 +38,6 @@ class DemoDocumentsConfig(SourceConfig):
     """Fewest and most deciding passages of a story's class; a mature one may hold up to two of teen beside them."""
     decoys: Annotated[float, NON_NEGATIVE] = 12.0
     """Mean number of decoys in 1,000 words, in stories of every class; more is harder for counting words."""
-    label_noise: Annotated[float, SHARE] = 0.0
-    """Share of the training labels that are exchanged for another class; validation, test and evidence stay true."""
-    data_seed: int = 0
-    """Decides every story; apart from the run's seed, so that runs of different seeds share their data."""
 
     def problems(self) -> Iterator[Problem]:
         """What cannot be generated."""
@@ -59,9 +50,9 @@ class DemoDocumentsConfig(SourceConfig):
                 "Example: [0.6, 0.27, 0.11].",
             )
             return
-        if self.valid_share + self.test_share >= 1:
-            what = f"with valid_share={self.valid_share} and test_share={self.test_share} nothing is left to train on."
-            yield Problem("test_share", what)
+        lacking = list(self.share_problems())
+        if lacking:
+            yield from lacking
             return
         for split, counts in self.class_counts().items():
             if min(counts) < 1:
@@ -71,47 +62,31 @@ class DemoDocumentsConfig(SourceConfig):
 
     def class_counts(self) -> dict[str, list[int]]:
         """Stories of each class, for each split that exists."""
-        shares = {"train": 1 - self.valid_share - self.test_share, "valid": self.valid_share, "test": self.test_share}
-        sizes = dict(zip(shares, apportion(list(shares.values()), self.size), strict=True))
-        if not self.test_share:
-            del sizes["test"]
-        return {split: apportion(self.class_shares, size) for split, size in sizes.items()}
+        sizes = apportion(list(self.shares.values()), self.size)
+        return {split: apportion(self.class_shares, size) for split, size in zip(self.shares, sizes, strict=True)}
 
 
-class DemoDocuments(Source):
+class DemoDocuments(DrawnSource):
     """Stories with a few deciding passages.
 
     ``evidence_spans`` holds the passages of the story's own class; it is empty for general ones. ``Dataset.notes``
     counts how many training labels were exchanged.
-
-    Args:
-        config: what to generate.
-
-    Raises:
-        UserError: if nothing usable can be generated from ``config``.
     """
 
     Config: ClassVar[type[SourceConfig]] = DemoDocumentsConfig
+    config: DemoDocumentsConfig
 
-    def __init__(self, config: DemoDocumentsConfig) -> None:
-        found = list(config.problems())
-        if found:
-            raise UserError(found)
-        self._config = config
-        fewest, most = config.passages
-        self._shape = Shape(config.median_words, config.length_spread, (fewest, most), config.decoys)
-
-    def load(self) -> Dataset:
-        """Generate all splits; the same characters for the same config, anywhere."""
+    def draw(self) -> Dataset:
+        """Generate all splits."""
         seen: set[str] = set()
         splits: dict[str, Records] = {}
         first_row = 0
-        for split, counts in self._config.class_counts().items():
+        for split, counts in self.config.class_counts().items():
             labels = [label for label, count in enumerate(counts) for _ in range(count)]
-            Random(f"{self._config.data_seed}/{split}/plan").shuffle(labels)
+            self.random(split, "plan").shuffle(labels)
             splits[split] = self._split(labels, first_row, self._told(labels, split), seen)
             first_row += len(labels)
-        notes: dict[str, Any] = {"exchanged_train_labels": round(len(splits["train"]) * self._config.label_noise)}
+        notes: dict[str, Any] = {"exchanged_train_labels": round(len(splits["train"]) * self.config.label_noise)}
         return Dataset("demo_documents", splits["train"], splits["valid"], splits.get("test"), notes)
 
     def _split(self, labels: list[int], first_row: int, told: list[int], seen: set[str]) -> Records:
@@ -125,18 +100,23 @@ class DemoDocuments(Source):
 
     def _unseen(self, row: int, rating: str, seen: set[str]) -> tuple[str, list[int]]:
         """A story that has not been told before, and its evidence."""
-        for attempt in range(_MOST_ATTEMPTS):
-            tale = make_tale(rating, f"{self._config.data_seed}/{row}/{attempt}", self._shape)
-            if tale.text not in seen:
-                seen.add(tale.text)
-                return tale.text, tale.evidence(rating)
-        raise fail("size", f"no {self._config.size} different stories could be told.", "Raise median_words.")
+        config = self.config
+        fewest, most = config.passages
+        shape = Shape(config.median_words, config.length_spread, (fewest, most), config.decoys)
+
+        def draw(attempt: int) -> Tale:
+            return make_tale(rating, f"{config.data_seed}/{row}/{attempt}", shape)
+
+        tale = first_unseen(draw, lambda tale: {tale.text}, seen)
+        if tale is None:
+            raise fail("size", f"no {config.size} different stories could be told.", "Raise median_words.")
+        return tale.text, tale.evidence(rating)
 
     def _told(self, labels: list[int], split: str) -> list[int]:
         """The labels as they are told: in the training split with noise."""
         told = list(labels)
         if split == "train":
-            rng = Random(f"{self._config.data_seed}/noise")
-            for index in rng.sample(range(len(labels)), round(len(labels) * self._config.label_noise)):
+            rng = self.random("noise")
+            for index in rng.sample(range(len(labels)), round(len(labels) * self.config.label_noise)):
                 told[index] = rng.choice([label for label in range(len(CLASSES)) if label != labels[index]])
         return told
