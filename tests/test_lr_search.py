@@ -29,6 +29,7 @@ from counterpoise.reports.protocol import Protocol
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder
+from counterpoise.tracking.relay import Trackers
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -59,7 +60,7 @@ def key(folder: Path, *overrides: str) -> dict[str, Any]:
         settings="",
         folder=RunFolder(folder / "run"),
         console=make_console(),
-        tracker=experiment["tracker"].build(folder),
+        trackers=Trackers(experiment.trackers, folder),
         signals=SignalGuard(),
         storage=Storage(folder),
         mirror=NoMirror(),

@@ -53,11 +53,11 @@ from counterpoise.reports.protocol import Protocol
 from counterpoise.result import baselines, make_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
-from counterpoise.tracking.base import Steady, Tracker
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.folder import RunFolder, write_bytes
 from counterpoise.tracking.gradients import GradientRecorder
+from counterpoise.tracking.relay import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Job:
     folder: RunFolder
     storage: Storage
     console: Console
-    tracker: Tracker
+    trackers: Trackers
     signals: SignalGuard
     mirror: NoMirror
     protocol: Protocol
@@ -156,7 +156,7 @@ class Job:
             self.folder.result.name, self.folder.result, lambda: write_sealed(self.folder.result, result)
         )
         self._draw()
-        self._steady.on_result(result)
+        self.trackers.on_result(result)
         return result
 
     def _draw(self) -> None:
@@ -164,10 +164,6 @@ class Job:
         if self.experiment.sections["report"].plots:
             path = self.folder.path / PLOTS
             self.storage.attempt(path.name, path, lambda: draw_run(self.folder.path), required=False)
-
-    @property
-    def _steady(self) -> Steady:
-        return Steady(self.tracker, self.storage)
 
     def _baselines(self, cache: Cache) -> dict[str, Any]:
         """The baselines' figures; their answers are left in the run folder."""
@@ -237,7 +233,7 @@ class Job:
                 GradientRecorder(self.folder, list(all_components(model)), self.storage),
                 AlarmRecorder(self.folder, self.storage, guard.policy),
                 ConsoleObserver(self.console, self.dataset.classes, objective.name),
-                self._steady,
+                self.trackers,
             ],
             judges=[
                 EarlyStopping(self.experiment.sections["early_stopping"], objective),

@@ -38,6 +38,7 @@ from counterpoise.result import earlier_result, show_result
 from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder, decisive
+from counterpoise.tracking.relay import Trackers, check_available
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Invocation:
     overrides: tuple[str, ...] = ()
     hydra_files: Mapping[str, Any] = field(default_factory=dict)
     """What goes into ``.hydra``, by file name."""
+    sweep: Path | None = None
+    """Folder of the multirun that this is a job of."""
 
 
 def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
 def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signals: SignalGuard) -> dict[str, Any]:
     console = make_console()
     experiment = check(config)
+    check_available(experiment.trackers)
     mirror = open_mirror(experiment.sections["mirror"], folder)
     dataset = load_data(experiment)
     hardware, said = settle_hardware(experiment.plain.hardware, detect(), read_profiles(invocation.profiles))
@@ -142,7 +146,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
             folder=run_folder,
             storage=storage,
             console=console,
-            tracker=experiment["tracker"].build(folder),
+            trackers=Trackers(experiment.trackers, folder),
             signals=signals,
             mirror=mirror,
             protocol=protocol,
@@ -178,7 +182,8 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         plots = experiment.sections["report"].plots
         with explained(console, folder, protocol, storage, plots=plots), run_folder.recording(storage):
             log.info("Command: %s", " ".join(sys.argv))
-            result = ready.train(trainer, cache)
+            with ready.trackers:
+                result = ready.train(trainer, cache)
         show_result(console, result, folder)
     return result
 
@@ -238,6 +243,7 @@ def _metadata(plan: Plan, fingerprint: str, dataset: Dataset, invocation: Invoca
         "plan": asdict(plan),
         "data_fingerprint": fingerprint,
         "overrides": list(invocation.overrides),
+        "sweep": None if invocation.sweep is None else str(invocation.sweep.absolute()),
         "hardware": hardware,
         "data_notes": dataset.notes,
         "classes": dataset.classes,

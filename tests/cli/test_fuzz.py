@@ -82,7 +82,7 @@ STRANGE = (
         "data._target_=builtins.eval",
     ),
     *(
-        "tracker._target_=counterpoise.cli.train.os.system",
+        "+tracker.x._target_=counterpoise.cli.train.os.system",
         "optimizer._target_=torch.optim.SGD",
         "loss._target_=counterpoise.",
     ),

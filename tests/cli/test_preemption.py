@@ -17,16 +17,9 @@ from cli_command import SMALL, TRAIN, Answer, write_table
 from safetensors.numpy import load_file
 
 from counterpoise.cli.exits import EXIT_OK, EXIT_PREEMPTED
+from counterpoise.events import UpdateEvent
+from counterpoise.tracking.console import ConsoleObserver
 
-TRACKER = """
-import os
-from counterpoise.tracking.base import NoTracker
-
-class Preempting(NoTracker):
-    def on_update(self, event):
-        if event.update == 4:
-            os.kill(os.getpid(), SIGNAL)
-"""
 LONGER = ("train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0", "early_stopping.enabled=false")
 
 
@@ -41,16 +34,33 @@ def plain(path: Path) -> Any:
     return without(json.loads(path.read_text()))
 
 
+@pytest.fixture
+def preempting(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals], None]:
+    """Send a signal to this process when update 4 is told."""
+
+    def arm(number: signal.Signals) -> None:
+        def kill(self: ConsoleObserver, event: UpdateEvent) -> None:
+            if event.update == 4:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(ConsoleObserver, "on_update", kill)
+
+    return arm
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_preempted_run_resumes_exactly(
-    number: signal.Signals, fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals,
+    fresh: Path,
+    train: Callable[..., Answer],
+    preempting: Callable[[signal.Signals], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name = f"preempting_{number.name.lower()}"
-    (fresh / f"{name}.py").write_text(TRACKER.replace("SIGNAL", str(int(number))))
     whole = train(*SMALL, *LONGER, "hydra.run.dir=whole", folder=fresh)
     assert whole.code == EXIT_OK
-    mine = (f"extensions=[{name}]", f"tracker._target_={name}.Preempting", "hydra.run.dir=run")
-    answer = train(*SMALL, *LONGER, *mine, folder=fresh)
+    preempting(number)
+    answer = train(*SMALL, *LONGER, "hydra.run.dir=run", folder=fresh)
+    monkeypatch.undo()
     assert answer.code == EXIT_PREEMPTED
     message = f"{number.name} was received; all is saved. To continue: resume=run, or the same multirun again."
     assert answer.err.strip() == message
@@ -64,10 +74,11 @@ def test_a_preempted_run_resumes_exactly(
     assert all((weights[key] == expected[key]).all() for key in expected)
 
 
-def test_a_multirun_ends_with_the_job_and_goes_on_with_it(fresh: Path, train: Callable[..., Answer]) -> None:
-    (fresh / "preempting_sweep.py").write_text(TRACKER.replace("SIGNAL", str(int(signal.SIGTERM))))
-    mine = ("extensions=[preempting_sweep]", "tracker._target_=preempting_sweep.Preempting", "hydra.sweep.dir=s")
-    command = ("-m", "seed=1,2", *SMALL, *LONGER, *mine)
+def test_a_multirun_ends_with_the_job_and_goes_on_with_it(
+    fresh: Path, train: Callable[..., Answer], preempting: Callable[[signal.Signals], None]
+) -> None:
+    preempting(signal.SIGTERM)
+    command = ("-m", "seed=1,2", *SMALL, *LONGER, "hydra.sweep.dir=s")
     assert train(*command, folder=fresh).code == EXIT_PREEMPTED
     assert not (fresh / "s" / "seed_2").exists()
     assert train(*command, folder=fresh).code == EXIT_PREEMPTED  # the second job's turn
@@ -76,13 +87,11 @@ def test_a_multirun_ends_with_the_job_and_goes_on_with_it(fresh: Path, train: Ca
     assert (fresh / "s" / "seed_2" / "result.json").exists()
 
 
-def test_a_signal_before_anything_has_begun(fresh: Path, train: Callable[..., Answer]) -> None:
-    (fresh / "preempting_early.py").write_text(
-        "import os, signal\nfrom counterpoise.tracking.base import NoTracker\n\nclass Early(NoTracker):\n"
-        "    def __init__(self, config, folder):\n        os.kill(os.getpid(), signal.SIGTERM)\n"
-    )
-    mine = ("extensions=[preempting_early]", "tracker._target_=preempting_early.Early", "hydra.run.dir=run")
-    answer = train(*SMALL, *mine, folder=fresh)
+def test_a_signal_before_anything_has_begun(
+    fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoise.run.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_PREEMPTED
     assert answer.err.strip().endswith("To continue: give the same command again.")
     assert not (fresh / "run").exists()

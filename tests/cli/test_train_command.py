@@ -331,10 +331,11 @@ def test_help_config_and_completion_import_no_torch(tmp_path: Path, arguments: l
 def test_another_working_directory_with_an_extension(fresh: Path, train: Callable[..., Answer]) -> None:
     elsewhere = write_table(fresh / "else where")
     (elsewhere / "my_tracking.py").write_text(
-        "from counterpoise.tracking.base import NoTracker\n\nclass Mine(NoTracker):\n"
+        "from counterpoise.tracking.base import Tracker, TrackerConfig\n\n"
+        "class Mine(Tracker):\n    Config = TrackerConfig\n"
         "    def on_result(self, result):\n        (self.folder / 'mine').write_text(result['status'])\n"
     )
-    mine = ["extensions=[my_tracking]", "tracker._target_=my_tracking.Mine", "hydra.run.dir=run"]
+    mine = ["extensions=[my_tracking]", "+tracker.mine._target_=my_tracking.Mine", "hydra.run.dir=run"]
     answer = train(*SMALL, *mine, folder=elsewhere)
     assert answer.code == EXIT_OK, answer
     assert (elsewhere / "run" / "mine").read_text() == "finished"

@@ -62,7 +62,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     return {str(key): value for key, value in config.items()}
 
 
-COMPONENTS = [(group, option) for group in BASES for option in options(group)]
+COMPONENTS = [(group, option) for group in BASES for option in options(group) if option != "none" or group == "balance"]
 
 
 @pytest.mark.parametrize(("group", "option"), COMPONENTS)
@@ -214,6 +214,42 @@ def test_a_gpus_profile_is_named_by_whole_words_else_the_largest_that_fits(
 @pytest.mark.parametrize("device", [Device("mps", "Apple GPU", 0.0), Device("cpu", "A100", 0.0)])
 def test_what_is_no_gpu_of_cuda_has_the_processors_sizes(device: Device) -> None:
     assert closest_profile(device, read_profiles(CONF / "hardware")) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        ([], []),
+        (["tracker=none"], []),
+        (["tracker=[]"], []),
+        (["tracker=tensorboard"], ["tensorboard"]),
+        (["tracker=[tensorboard,mlflow]", "tracker.mlflow.uri=http://x"], ["tensorboard", "mlflow"]),
+        (["+tracker.mine._target_=counterpoise.tracking.tensorboard.TensorBoard"], ["mine"]),
+    ],
+)
+def test_any_number_of_trackers_can_be_chosen(chosen: list[str], names: list[str]) -> None:
+    assert list(check(composed(*chosen)).trackers) == names
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "tracker=3",
+            r"tracker: expected trackers by name, got 3\. Choose some, e\.g\. tracker=\[tensorboard,mlflow\]",
+        ),
+        ("+tracker.folder=x", r"tracker\.folder: stands below the name of a tracker.* Write tracker\.NAME\.folder"),
+        ("+tracker.x.folder=x", r"tracker\.x\._target_: expected the dotted name of a class, got null"),
+        ("+tracker._target_=a.B", r"tracker\._target_: stands below the name of a tracker"),
+    ],
+)
+def test_what_is_no_tracker_is_told_where_it_stands(given: str, said: str) -> None:
+    key, _, value = given.lstrip("+").partition("=")
+    config = composed(*([given] if given.startswith("+") else []))
+    if not given.startswith("+"):
+        config[key] = int(value)
+    with pytest.raises(UserError, match=said):
+        check(config)
 
 
 def test_weights_by_hand_must_be_given() -> None:

@@ -68,7 +68,11 @@ def test_several_unknown_keys_at_once_each_with_the_nearest() -> None:
         ("=", "=: has no key. Overrides are of the form key=value."),
         ("data.path=[1,2", "data.path=[1,2: cannot be read: no viable alternative at input '[1,2'."),
         ("data.path=a=b", "data.path=a=b: cannot be read: mismatched input '='."),
-        ("tracker=[1,2]", "tracker: has no option [1, 2]. Valid names: none, tensorboard."),
+        ("tracker=[1,2]", "tracker: has no option 1. Valid names: cloudwatch, mlflow, none, tensorboard."),
+        ("tracker=[tensorboard,mlflo]", "tracker: has no option 'mlflo'. Did you mean 'mlflow'?"),
+        ("tracker=null", "tracker: needs an option, but is null. Valid names: cloudwatch, mlflow, none, tensorboard."),
+        ("tracker.folder=x", "tracker.folder: unknown key. Choose it first, tracker=NAME; its keys are tracker.NAME."),
+        ("tracker.mlflow.uri=x", "tracker.mlflow.uri: unknown key. Choose it first, tracker=NAME; its keys are"),
     ],
 )
 def test_says_what_is_wrong(text: str, problem: str) -> None:
@@ -85,6 +89,12 @@ def test_speaks_without_hydras_jargon(jargon: str) -> None:
 def test_a_key_of_a_chosen_option_is_known() -> None:
     assert said("loss=focal", "loss.gamma=3", "nope=1")[0].startswith("nope")
     assert len(said("loss=focal", "loss.gamma=3", "nope=1")) == 1
+
+
+def test_a_key_of_a_tracker_stands_below_its_name() -> None:
+    chosen = "tracker=[tensorboard,mlflow]"
+    for wrong, right in (("folder", "tensorboard.folder"), ("mlflow.urri", "mlflow.uri"), ("mlfow.uri", "mlflow.uri")):
+        assert said(chosen, f"tracker.{wrong}=x") == [f"tracker.{wrong}: unknown key. Did you mean 'tracker.{right}'?"]
 
 
 def test_is_silent_about_an_error_that_is_not_the_command_lines() -> None:

@@ -54,7 +54,7 @@ def test_a_target_must_be_a_dotted_name(target: object) -> None:
 
 
 def test_a_misspelt_class_is_told_with_the_nearest() -> None:
-    assert "Did you mean 'NoTracker'?" in refusal("tracker", "counterpoise.tracking.base.NoTraker")
+    assert "Did you mean 'TensorBoard'?" in refusal("tracker", "counterpoise.tracking.tensorboard.TensorBord")
 
 
 @pytest.fixture

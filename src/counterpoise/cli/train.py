@@ -156,7 +156,8 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
             "hydra.yaml": OmegaConf.masked_copy(HydraConfig.instance().cfg, ["hydra"]),  # type: ignore[arg-type]
             "overrides.yaml": OmegaConf.create(list(overrides)),
         }
-        invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files)
+        sweep = None if single else Path(settings.sweep.dir)
+        invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files, sweep)
         return run(plain, folder, invocation)
     except PreemptedError as error:
         begun = (folder / ".hydra" / "overrides.yaml").is_file()
@@ -260,8 +261,12 @@ def _summarise() -> int:
         left[0].unlink()
         _remove_if_empty(multirun.path.absolute(), Path.cwd())
     from counterpoise.sweeps.summary import summarise
+    from counterpoise.tracking.mlflow_sweep import end_sweep
 
-    return gravest(*(_code_of_job(job) for job in summarise(multirun.path, jobs, report=multirun.reports)))
+    summaries = summarise(multirun.path, jobs, report=multirun.reports)
+    _show_warnings()
+    end_sweep(multirun.path, jobs, [job.status for job in summaries])
+    return gravest(*(_code_of_job(job) for job in summaries))
 
 
 def _code_of_job(job: JobSummary) -> int:

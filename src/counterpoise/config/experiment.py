@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from counterpoise.config.hardware import HardwareConfig
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Auto, Range, parse
-from counterpoise.config.targets import BASES, OPTIONAL, Component, resolve_component, resolve_target
+from counterpoise.config.targets import BASES, OPTIONAL, SEVERAL, Component, resolve_component, resolve_target
+from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, nearest
 
 
@@ -90,10 +91,12 @@ class Experiment:
 
     plain: PlainSections
     components: Mapping[str, Component]
-    """By group: data, encoding, encoder where one is chosen, model, loss, balance, optimizer, scheduler, tracker."""
+    """By group: data, encoding, encoder where one is chosen, model, loss, balance, optimizer, scheduler."""
     sections: Mapping[str, Any]
     """Configurations of folds, objective, early_stopping, guard, lr_range_test, mirror, protocol, report and decision,
     by section."""
+    trackers: Mapping[str, Component]
+    """By name; any number."""
 
     def __getitem__(self, group: str) -> Component:
         return self.components[group]
@@ -148,12 +151,14 @@ def check(node: Mapping[str, Any]) -> Experiment:
     problems += [Problem(str(key), "unknown key.", nearest(str(key), known)) for key in node if key not in known]
     plain = parse(PlainSections, {k: v for k, v in node.items() if k in plain_names}, "", problems)
     extensions = _extensions(node.get("extensions"))
-    chosen = [group for group in BASES if group not in OPTIONAL or node.get(group) is not None]
+    single = [group for group in BASES if group not in SEVERAL]
+    chosen = [group for group in single if group not in OPTIONAL or node.get(group) is not None]
     found = {group: resolve_component(group, node.get(group), extensions, problems) for group in chosen}
     sections = {name: _parse_section(name, target, node.get(name), problems) for name, target in SECTIONS.items()}
     for name, schema in schemas.items():
         sections[name] = parse(schema, {k: v for k, v in node.items() if k in top[name]}, "", problems)
     components = {group: component for group, component in found.items() if component is not None}
+    trackers = _trackers(node.get("tracker"), extensions, problems)
     problems += [
         *_relations(components, sections),
         *_of_folds(plain, components, sections),
@@ -163,7 +168,25 @@ def check(node: Mapping[str, Any]) -> Experiment:
         problems += _encoder_problems(components["encoding"], "encoder" in chosen)
     if problems:
         raise UserError(problems)
-    return Experiment(plain, components, sections)
+    return Experiment(plain, components, sections, trackers)
+
+
+def _trackers(node: object, extensions: Sequence[str], problems: list[Problem]) -> dict[str, Component]:
+    """Trackers by name; none where the section is empty."""
+    if not isinstance(node, Mapping | None):
+        message = f"expected trackers by name, got {show(node)}."
+        problems.append(Problem("tracker", message, "Choose some, e.g. tracker=[tensorboard,mlflow]."))
+        return {}
+    found = {}
+    for name, each in (node or {}).items():
+        if isinstance(each, Mapping):
+            component = resolve_component("tracker", each, extensions, problems, f"tracker.{name}")
+            if component is not None:
+                found[str(name)] = component
+        else:  # as it was written when a run had one tracker
+            message = "stands below the name of a tracker: there may be several."
+            problems.append(Problem(f"tracker.{name}", message, f"Write tracker.NAME.{name}."))
+    return found
 
 
 def _extensions(value: object) -> Sequence[str]:

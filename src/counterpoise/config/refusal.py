@@ -18,8 +18,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from counterpoise.config.targets import SEVERAL
 from counterpoise.config.values import show
-from counterpoise.errors import Problem, nearest
+from counterpoise.errors import Problem, closest, nearest
 
 NOISE = (
     *("full_key", "object_type", "reference_type", "See https", "^", "To append", "Config search path", "provider="),
@@ -90,7 +91,10 @@ def _unknown_option(override: Override, group: Path) -> Problem | None:
     key = override.key_or_group
     if override.package is not None:
         return Problem(override.get_key_element(), "cannot be placed elsewhere.", f"Write {key}=OPTION.")
-    for value in _values(override):
+    values = _values(override)
+    if key in SEVERAL:
+        values = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    for value in values:
         if value is None and key not in OPTIONAL:
             return Problem(key, "needs an option, but is null.", f"Valid names: {', '.join(options)}.")
         if value is not None and str(value).strip("'\"") not in options:
@@ -154,6 +158,9 @@ def _unknown_key(override: Override, config: DictConfig) -> list[Problem]:
 
 
 def _remedy(key: str, part: str, walked: Sequence[str], node: DictConfig, config: DictConfig) -> str:
+    if len(walked) == 1 and walked[0] in SEVERAL:
+        known = [name for name in _keys(OmegaConf.to_container(config)) if name.startswith(f"{walked[0]}.")]
+        return closest(key, known) or f"Choose it first, {walked[0]}=NAME; its keys are {walked[0]}.NAME.KEY."
     if not len(node):
         return f"To add it, write +{key}=..."
     elsewhere = [name for name in _keys(OmegaConf.to_container(config)) if name.rsplit(".", 1)[-1] == part]

@@ -32,6 +32,9 @@ BASES = {
 OPTIONAL = ("encoder",)
 """Groups of which nothing may be chosen."""
 
+SEVERAL = ("tracker",)
+"""Groups of which any number may be chosen: their section holds components by name."""
+
 ATTRIBUTES = {"model": "encoding", "encoding": "kind"}
 """The class attribute by which model and encoding find each other."""
 
@@ -51,28 +54,39 @@ class Component:
         return self.target(self.config, *parts, **named)
 
 
-def resolve_component(group: str, node: object, extensions: Sequence[str], problems: list[Problem]) -> Component | None:
-    """The component that ``node`` describes; ``None`` where that failed, with what is wrong in ``problems``."""
+def resolve_component(
+    group: str, node: object, extensions: Sequence[str], problems: list[Problem], where: str = ""
+) -> Component | None:
+    """The component that ``node`` describes; ``None`` where that failed, with what is wrong in ``problems``.
+
+    Args:
+        group: what it must be.
+        node: its section.
+        extensions: modules that it may come from.
+        problems: collects what is wrong.
+        where: the dotted key of ``node``; the group's own by default.
+    """
+    where = where or group
     if not isinstance(node, Mapping):
-        problems.append(Problem(group, f"expected a component with _target_, got {show(node)}."))
+        problems.append(Problem(where, f"expected a component with _target_, got {show(node)}."))
         return None
     try:
-        target = resolve_target(join(group, "_target_"), node.get("_target_"), extensions)
+        target = resolve_target(join(where, "_target_"), node.get("_target_"), extensions)
         base = _load("", BASES[group])
         if not (inspect.isclass(target) and issubclass(target, base)):
-            raise fail(join(group, "_target_"), f"{node['_target_']} is no {base.__name__}.", "See docs/extending.md.")
+            raise fail(join(where, "_target_"), f"{node['_target_']} is no {base.__name__}.", "See docs/extending.md.")
     except UserError as error:
         problems.extend(error.problems)
         return None
     before = len(problems)
     problems += [
-        Problem(join(group, "_target_"), f"{target.__name__} {lack}.", "See docs/extending.md.")
+        Problem(join(where, "_target_"), f"{target.__name__} {lack}.", "See docs/extending.md.")
         for lack in _lacks(group, target, base)
     ]
     if len(problems) > before:
         return None
     schema: Any = getattr(target, "Config", None)
-    config = parse(schema, node, group, problems)
+    config = parse(schema, node, where, problems)
     return Component(target, config) if len(problems) == before else None
 
 

@@ -1,81 +1,48 @@
-"""Trackers: observers that a config can choose."""
+"""Trackers: observers that a config chooses by name. Each works in a process of its own, see ``relay.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
-from counterpoise.storage import Storage
+from counterpoise.config.schema import NON_NEGATIVE, POSITIVE
+from counterpoise.events import BaseObserver
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoTrackerConfig:
-    """Nothing to choose."""
+class TrackerConfig:
+    """How long a run bears with a tracker. A tracker whose ``Config`` does not inherit from this has these defaults."""
+
+    timeout: Annotated[float, POSITIVE] = 60.0
+    """Seconds without an answer after which a tracker is dropped."""
+    wait: Annotated[float, NON_NEGATIVE] = 30.0
+    """Seconds that the end of a run waits for what is not sent yet."""
 
 
 class Tracker(BaseObserver):
-    """An observer that sends a run's figures somewhere. Built from ``(config, folder)``."""
+    """Sends a run's figures somewhere. Built from ``(config, folder)``, in a process of its own.
+
+    What it raises is told in one warning, and no more events are sent to it: the run goes on without it. Events arrive
+    in order and one at a time; the run's own files are at least as new as the event that is told.
+    """
 
     Config: ClassVar[type]
+    needs: ClassVar[tuple[str, str] | None] = None
+    """Package that it imports and the extra that installs it; looked for before training."""
+    now: float = 0.0
+    """When the event that is being told happened, in seconds since 1970."""
 
     def __init__(self, config: Any, folder: Path) -> None:
         self.config = config
         self.folder = folder
 
-    def on_result(self, result: Mapping[str, Any]) -> None:
-        """The run has finished with these figures."""
-
-
-class NoTracker(Tracker):
-    """Sends nothing anywhere: the run folder holds everything already."""
-
-    Config: ClassVar[type] = NoTrackerConfig
-
-
-class Steady(BaseObserver):
-    """Passes events on to a tracker; a disk that fails there is told and does not end training.
-
-    The run can end without a tracker's files: its figures are in the run folder's own.
-
-    Args:
-        tracker: whatever it raises but ``OSError`` is passed on.
-        storage: told of that.
-    """
-
-    def __init__(self, tracker: Tracker, storage: Storage) -> None:
-        self.tracker = tracker
-        self.storage = storage
-
-    def on_start(self, plan: Mapping[str, Any]) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_start(plan))
-
-    def on_update(self, event: UpdateEvent) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_update(event))
-
-    def on_alarm(self, alarm: Alarm, action: str) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_alarm(alarm, action))
-
-    def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_rescue(rescue, plan))
-
-    def on_epoch(self, event: EpochEvent) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_epoch(event))
-
-    def on_finish(self, verdict: Verdict) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_finish(verdict))
+    def flush(self) -> None:
+        """Send what was gathered. Called every few seconds, and before the end."""
 
     def on_result(self, result: Mapping[str, Any]) -> None:
-        """Pass it on."""
-        self._try(lambda: self.tracker.on_result(result))
+        """The run has finished with these figures; its folder is complete."""
 
-    def _try(self, call: Callable[[], None]) -> None:
-        self.storage.attempt(f"tracker {type(self.tracker).__name__}", self.tracker.folder, call, required=False)
+    def on_end(self, status: str) -> None:
+        """The last call: the run is ``finished``, ``failed``, ``preempted``, or ``killed``, which nobody could tell."""

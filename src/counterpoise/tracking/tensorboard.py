@@ -1,24 +1,29 @@
-"""TensorBoard: loss, learning rate and gradient norm of logged updates, metrics of every epoch."""
+"""TensorBoard: figures of logged updates and epochs, what the guards saw, the config, and the run's pictures."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from counterpoise.errors import missing_extra
-from counterpoise.events import EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.jsonio import read_json
+from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
-from counterpoise.tracking.base import Tracker
+from counterpoise.tracking.base import Tracker, TrackerConfig
+from counterpoise.tracking.figures import of_epoch, of_update
+from counterpoise.tracking.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
-class TensorBoardConfig:
+class TensorBoardConfig(TrackerConfig):
     """Where the event files go."""
 
     folder: str = "tensorboard"
@@ -29,83 +34,112 @@ class TensorBoard(Tracker):
     """Writes event files into the run folder.
 
     The events are TensorBoard's own, the file is ours: its writer loses whatever a full disk refused, and stays dead.
-
-    Raises:
-        UserError: if the extra ``tensorboard`` is not installed.
+    A disk that fails is told once; what it refuses is kept, and written when it works again.
     """
 
     Config: ClassVar[type] = TensorBoardConfig
+    needs: ClassVar[tuple[str, str] | None] = ("tensorboard", "tensorboard")
 
     def __init__(self, config: TensorBoardConfig, folder: Path) -> None:
         super().__init__(config, folder)
-        try:
-            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-            from tensorboard.summary.writer.record_writer import RecordWriter
-            from torch.utils.tensorboard import summary
-        except ImportError as error:
-            raise missing_extra("tracker", "tensorboard", "tensorboard") from error
-        self._event, self._session = Event, SessionLog
-        self._framed, self._scalar = RecordWriter, cast(Callable[..., Any], summary.scalar)
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._session = event_pb2.Event, event_pb2.SessionLog
+        self._summary, self._framed = summary_pb2.Summary, RecordWriter
+        self._storage = Storage(folder)
         self._file: AppendedFile | None = None
+        self._step = 0
 
     def on_start(self, plan: Mapping[str, Any]) -> None:
         """Begin a file; on resume, hide what was written behind the checkpoint."""
+        self._begin(plan)
+        config = read_json(RunFolder(self.folder).metadata)["config"]
+        self._text("config", f"```json\n{json.dumps(config, indent=2, ensure_ascii=False)}\n```")
+        self._write()
+
+    def _begin(self, plan: Mapping[str, Any]) -> None:
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self._file = AppendedFile(self.folder / self.config.folder / name)
-        buffer = io.BytesIO()
-        for event in (
-            self._event(wall_time=time.time(), file_version="brain.Event:2"),
-            self._event(
-                wall_time=time.time(),
-                step=plan["position"]["update"] + 1,
-                session_log=self._session(status=self._session.START),
-            ),
-        ):
-            self._framed(buffer).write(event.SerializeToString())
-        self._file.begin(buffer.getvalue())
+        self._step = plan["position"]["update"]
+        start = self._session(status=self._session.START)
+        first = self._record(file_version="brain.Event:2") + self._record(step=self._step + 1, session_log=start)
+        self._file.begin(first)
         if plan["history"] and plan["position"]["consumed"] == 0:
             # Killed between the checkpoint and these points, an epoch would be missing; told twice, it is the same.
-            self.on_epoch(EpochEvent(**plan["history"][-1]))
-        self._flush()
+            self._add_all(of_epoch(EpochEvent(**plan["history"][-1])))
 
     def on_update(self, event: UpdateEvent) -> None:
         """Figures of a logged update."""
-        for name, value in (("loss", event.loss), ("lr", event.lr), ("grad_norm", event.grad_norm)):
-            self._add(f"update/{name}", value, event.update)
-        self._flush()
+        self._step = event.update
+        self._add_all(of_update(event))
+        self._write()
 
     def on_epoch(self, event: EpochEvent) -> None:
-        """Validation figures, predicted class shares and gradient norms per component."""
-        self._add("train/loss", event.train_loss, event.update)
-        for name, value in event.valid.items():
-            if isinstance(value, int | float):
-                self._add(f"valid/{name}", value, event.update)
-        for name, figures in event.valid.get("per_class", {}).items():
-            self._add(f"predicted_share/{name}", figures["predicted_share"], event.update)
-        for name, norm in event.component_grad_norms.items():
-            self._add(f"grad_norm/{name}", norm, event.update)
-        self._flush()
+        """Figures of an epoch."""
+        self._step = event.update
+        self._add_all(of_epoch(event))
+        self._write()
 
-    def _add(self, tag: str, value: float, step: int) -> None:
-        event = self._event(wall_time=time.time(), step=step, summary=self._scalar(tag, value))
-        buffer = io.BytesIO()
-        self._framed(buffer).write(event.SerializeToString())
-        assert self._file is not None
-        self._file.add(buffer.getvalue())
-
-    def _flush(self) -> None:
-        assert self._file is not None
-        self._file.flush()
+    def on_alarm(self, alarm: Alarm, action: str) -> None:
+        """What a guard saw, as text."""
+        why = f"Likely cause: {alarm.cause.replace('_', ' ')}: {alarm.explanation}.\n\nTry: `{alarm.override}`"
+        self._text("guard", f"{alarm.message} ({action}).\n\n{why}")
+        self._write()
 
     def on_rescue(self, rescue: Rescue, plan: Mapping[str, Any]) -> None:
-        """Hide what was written behind the checkpoint."""
+        """Hide what was written behind the checkpoint, and say why."""
+        self._write()
         assert self._file is not None
-        self._flush()
         self._file.close()
-        self.on_start(plan)
+        self._begin(plan)
+        back = f"back from update {rescue.from_update} to {rescue.to_update}, learning rate × {rescue.lr_factor:g}"
+        self._text("guard", f"Rescue {rescue.number} by {rescue.judge}: {back}. {rescue.reason}")
+        self._write()
 
     def on_finish(self, verdict: Verdict) -> None:
-        """Write what still waits, and close the file."""
+        """Write what still waits."""
         if self._file is not None:  # training ended before it began
-            self._flush()
+            self._write()
+
+    def on_result(self, result: Mapping[str, Any]) -> None:
+        """The pictures of the run folder."""
+        for path in sorted((self.folder / "plots").glob("*.png")):
+            picture = path.read_bytes()
+            width, height = struct.unpack(">II", picture[16:24])  # of the header, which is always the first chunk
+            image = self._summary.Image(width=width, height=height, colorspace=4, encoded_image_string=picture)
+            self._add(self._summary.Value(tag=path.stem, image=image))
+        self._write()
+
+    def on_end(self, status: str) -> None:
+        """Write what still waits, and close the file."""
+        if self._file is not None:
+            self._write()
             self._file.close()
+
+    def _add_all(self, figures: Mapping[str, float]) -> None:
+        for tag, value in figures.items():
+            self._add(self._summary.Value(tag=tag, simple_value=value))
+
+    def _text(self, tag: str, markdown: str) -> None:
+        value = self._summary.Value(tag=tag)
+        value.metadata.plugin_data.plugin_name = "text"
+        value.tensor.dtype = 7  # DT_STRING
+        value.tensor.string_val.append(markdown.encode())
+        value.tensor.tensor_shape.dim.add(size=1)
+        self._add(value)
+
+    def _add(self, value: Any) -> None:
+        assert self._file is not None
+        self._file.add(self._record(step=self._step, summary=self._summary(value=[value])))
+
+    def _record(self, **content: Any) -> bytes:
+        buffer = io.BytesIO()
+        event = self._event(wall_time=self.now, **content)
+        self._framed(buffer).write(event.SerializeToString())
+        return buffer.getvalue()
+
+    def _write(self) -> None:
+        assert self._file is not None
+        write: Callable[[], None] = self._file.flush
+        self._storage.attempt("tracker tensorboard", self.folder, write, required=False)

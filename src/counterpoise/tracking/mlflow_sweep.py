@@ -1,0 +1,71 @@
+"""The end of a multirun for MLflow: means over its jobs, its report, and how it went."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from counterpoise.config.schema import parse
+from counterpoise.config.targets import Component
+from counterpoise.jsonio import read_json
+from counterpoise.tracking.base import Tracker
+from counterpoise.tracking.mlflow import PARENT, PLACE, STATUS, MLflowConfig, artefacts
+from counterpoise.tracking.mlflow_client import Client
+from counterpoise.tracking.relay import Trackers
+
+log = logging.getLogger(__name__)
+
+FOLDERS = ("report", "plots")
+"""Of a multirun's folder, those whose files are sent."""
+
+
+class MLflowSweep(Tracker):
+    """Writes to the run that the jobs of a multirun share."""
+
+    Config: ClassVar[type] = MLflowConfig
+
+    def on_result(self, result: Mapping[str, Any]) -> None:
+        """Means and files. ``result`` is the content of ``summary.json``."""
+        place = read_json(self.folder / PARENT)
+        self._run, self._client = place["run"], Client(place["uri"], self.config.experiment)
+        figures = [(name, value, self.now, 0) for name, value in means(result["mean"]).items()]
+        self._client.figures(self._run, figures)
+        if self.config.artefacts:
+            self._client.files(self._run, artefacts(self.folder))
+            for name in FOLDERS:
+                self._client.files(self._run, sorted(p for p in (self.folder / name).glob("*") if p.is_file()), name)
+
+    def on_end(self, status: str) -> None:
+        """Set the final status: that of the worst job."""
+        self._client.end(self._run, STATUS[status])
+
+
+def means(by_configuration: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """``mean/f1`` and ``std/f1``; of several configurations each figure once for each, named by it."""
+    found: dict[str, float] = {}
+    for configuration, figures in by_configuration.items():
+        suffix = f"/{configuration}" if len(by_configuration) > 1 else ""
+        for name, figure in figures.items():
+            for kind in ("mean", "std"):
+                if isinstance(figure, Mapping) and figure.get(kind) is not None:
+                    found[f"{kind}/{name}{suffix}"] = float(figure[kind])
+    return found
+
+
+def end_sweep(sweep: Path, folders: Collection[Path], statuses: Collection[str]) -> None:
+    """Tell MLflow how a multirun came out, if one of these jobs was tracked there; bounded as any tracker is.
+
+    Args:
+        sweep: the multirun's folder, with ``summary.json``.
+        folders: those of its jobs.
+        statuses: theirs, as :class:`~counterpoise.reports.jobs.JobSummary` has them.
+    """
+    if not any((folder / PLACE).exists() for folder in folders) or not (sweep / PARENT).exists():
+        return
+    config = parse(MLflowConfig, read_json(sweep / PARENT)["config"])
+    trackers = Trackers({"mlflow": Component(MLflowSweep, config)}, sweep)
+    trackers.on_result(read_json(sweep / "summary.json"))
+    unfinished = "preempted" if "unfinished" in statuses else "failed"
+    trackers.close("finished" if set(statuses) == {"finished"} else unfinished, config.wait)
