@@ -3,9 +3,9 @@
     python benchmarks/trackers.py [--rounds 3] [--updates 20000]
 
 Three tables. The time that the training thread spends on telling one logged update to a tracker. The seconds of a short
-run (demo code, TextCNN, ten epochs) with each tracker, by turns with runs without one: of training, until the result is
-written, and of the whole command; TensorBoard into the run folder, MLflow into a fresh SQLite file for each run, and
-CloudWatch into moto's server on this machine. Then one run for each way in which a tracker can fail, with the
+run (200 demo functions, TextCNN, five epochs) with each tracker, by turns with runs without one: of training, until the
+result is written, and of the whole command; TensorBoard into the run folder, MLflow into a fresh SQLite file for each
+run, and CloudWatch into moto's server on this machine. Then one run for each way in which a tracker can fail, with the
 exit code, the warnings, and whether result, predictions and checkpoints are those of the run without a tracker.
 Needs the extras `dev`; a real MLflow server is started, and killed in mid-run.
 """
@@ -39,7 +39,10 @@ from counterpoise.tracking.relay import Trackers
 from counterpoise.tracking.tensorboard import TensorBoard, TensorBoardConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ("data.size=400", "model=textcnn", "train.log_every=1", "early_stopping.enabled=false", "hydra.run.dir=run")
+RUN = (
+    *("data.size=200", "model=textcnn", "train.epochs=5", "train.log_every=1", "early_stopping.enabled=false"),
+    *("hardware.precision=fp32", "hydra.run.dir=run"),
+)
 AWS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 VARYING = ("seconds", "seal")
 START = 120.0
@@ -80,8 +83,10 @@ def train(folder: Path, *overrides: str, meanwhile: Callable[[Path, int], None] 
         while process.poll() is None and not _epochs(folder / "run"):
             time.sleep(0.01)
         meanwhile(folder / "run", process.pid)
-    code = process.wait()
-    return Answer(folder, code, time.monotonic() - started, (folder / "err").read_text())
+    answer = Answer(folder, process.wait(), time.monotonic() - started, (folder / "err").read_text())
+    if not (folder / "run" / "result.json").exists():
+        raise SystemExit(f"{' '.join(overrides)}: the run failed.\n{answer.err}")
+    return answer
 
 
 def _epochs(run: Path) -> int:
@@ -250,7 +255,8 @@ def failures(folder: Path, reference: Path) -> None:
             answer = train(folder / f"failing-{number}", *overrides, meanwhile=meanwhile)
             said = "; ".join(line[:70] for line in answer.warnings)
             bits = same(answer.folder, reference)
-            print(f"{what:>34}  {answer.code:>4}  {bits!s:>9}  {answer.seconds:>9.1f}  {len(answer.warnings)}: {said}")
+            row = f"{what:>34}  {answer.code:>4}  {bits!s:>9}  {answer.seconds:>9.1f}  {len(answer.warnings)}: {said}"
+            print(row, flush=True)
 
 
 def _aws(url: str) -> list[str]:

@@ -61,6 +61,12 @@ def test_a_plan_is_told_as_it_was_then(tmp_path: Path) -> None:
     assert seen(tmp_path)[0] == ("start", 0, 0)
 
 
+def test_a_run_that_collapsed_has_failed_though_it_has_a_result(tmp_path: Path) -> None:
+    with relayed(tmp_path) as trackers:
+        trackers.on_result(RESULT | {"status": "collapsed"})
+    assert seen(tmp_path) == [("result", "collapsed"), ("end", "failed")]
+
+
 def test_no_process_starts_before_there_is_something_to_tell(tmp_path: Path) -> None:
     with relayed(tmp_path):
         pass

@@ -63,7 +63,8 @@ class Trackers(BaseObserver):
 
     def __init__(self, components: Mapping[str, Component], folder: Path) -> None:
         self.relays = [Relay(name, component, folder) for name, component in components.items()]
-        self._has_result = False
+        self._status = ""
+        """Of the result; a run that collapsed has one too."""
 
     def on_start(self, plan: Mapping[str, Any]) -> None:
         """The history in the plan grows while it is sent: it is copied."""
@@ -91,7 +92,7 @@ class Trackers(BaseObserver):
 
     def on_result(self, result: Mapping[str, Any]) -> None:
         """Pass it on."""
-        self._has_result = True
+        self._status = str(result.get("status"))
         self._tell("on_result", result)
 
     def _tell(self, event: str, *parts: Any) -> None:
@@ -113,7 +114,7 @@ class Trackers(BaseObserver):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         preempted = kind is not None and issubclass(kind, PreemptedError | SystemExit | KeyboardInterrupt)
-        status = "preempted" if preempted else "finished" if kind is None and self._has_result else "failed"
+        status = "preempted" if preempted else "finished" if kind is None and self._status == "finished" else "failed"
         self.close(status, PREEMPTED_WAIT if preempted else float("inf"))
 
 
