@@ -40,7 +40,9 @@ METRICS = ("accuracy", "f1", "mcc", "roc_auc", "pr_auc")
 SHARED = 0.5
 """Part of the noise's variance that is the row's own difficulty."""
 ENDLESS = 400_000
-"""Rows of the test set that true figures are measured on."""
+"""Rows that true figures are measured on."""
+LEVELS = 20
+"""Seeds that true figures are means over."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,14 @@ def _answers(labels: NDArray[np.int64], noise: Floats, skill: float) -> Answers:
 
 @cache
 def truth(setting: Setting) -> Mapping[str, float]:
-    """The figures on an endless test set, means over 20 seeds where they differ."""
+    """The figures on an endless test set, means over many seeds where they differ."""
     random = np.random.default_rng(99)
-    share = setting.positives / setting.rows
-    endless = Setting(ENDLESS, round(ENDLESS * share))
-    levels = (np.arange(20) + 0.5) / 20
-    skills = (setting.skill + setting.spread * ndtri(levels)).tolist()
-    found = [
-        _measured(endless.answers(random, [skill])[0]) for skill in (skills if setting.spread else [setting.skill])
-    ]
+    skills = [setting.skill]
+    if setting.spread:
+        skills = (setting.skill + setting.spread * ndtri((np.arange(LEVELS) + 0.5) / LEVELS)).tolist()
+    rows = ENDLESS // len(skills)
+    endless = Setting(rows, round(rows * setting.positives / setting.rows))
+    found = [_measured(endless.answers(random, [skill])[0]) for skill in skills]
     return {name: float(np.mean([each[name] for each in found])) for name in METRICS}
 
 

@@ -125,6 +125,15 @@ def test_intervals_hold_the_mean_and_that_of_both_is_the_widest(data: DataSet) -
     assert both[1] - both[0] > rows[1] - rows[0]
 
 
+def test_intervals_stay_where_figures_can_be(tmp_path: Path) -> None:
+    for seed, skill in ((1, 0.2), (2, 2.5)):
+        write_run(tmp_path / str(seed), seed=seed, skill=skill)
+    (data,) = report_of(tmp_path).data
+    figure = data.row("TextCNN").figures["f1"]
+    assert figure.over_seeds == figure.over_both == (0.0, 1.0)
+    assert data.row("TextCNN").figures["log_loss"].over_seeds[1] > 1  # type: ignore[index]
+
+
 def test_a_clear_difference_is_clear_and_its_tests_are_those_of_others(folder: Path, data: DataSet) -> None:
     found = between(data, "GNN", "TextCNN")
     assert found.verdict == "clear"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from counterpoise.decision import TUNABLE, DecisionConfig, tune_threshold
 from counterpoise.errors import Problem, UserError, fail, nearest
 from counterpoise.metrics import Objective, classification_metrics, predicted_classes
 from counterpoise.reports.collect import Run
 from counterpoise.reports.entries import HALF, threshold
 from counterpoise.reports.predictions import Predictions, UnusableError, average, read_predictions
+from counterpoise.reports.reading import find, word
 from counterpoise.reports.statistics.spread import mean
 from counterpoise.reports.subjects import Part, Subject, Trial, figures_of
 
@@ -66,7 +68,7 @@ class Averager:
         runs = [part.run for part in members if part.run is not None]
         classes = runs[0].record.classes
         valid = held_out if self.split == "valid" else _on_validation(runs)
-        cut = _threshold(runs)
+        cut = _threshold(runs, valid, self.objective)
         answers = _averaged(held_out, cut)
         figures, on_valid = (
             figures_of(classification_metrics(each.labels, each.probabilities, classes, cut), self.objective)
@@ -114,10 +116,27 @@ def _on_validation(runs: Sequence[Run]) -> list[Predictions]:
     return found
 
 
-def _threshold(runs: Sequence[Run]) -> float | None:
-    """From which averaged probability class 1 is predicted: the mean of the runs' thresholds, each found on validation.
+def _threshold(runs: Sequence[Run], valid: Sequence[Predictions], objective: Objective | None) -> float | None:
+    """From which averaged probability class 1 is predicted; ``None`` for the more probable class.
 
-    ``None`` for the more probable class.
+    Where a run tuned its threshold, that of the average is tuned on the averaged validation predictions for the same
+    metric; else it is the mean of those that were given.
     """
     cuts = [threshold(run.record) for run in runs]
-    return None if len(runs[0].record.classes) != 2 or set(cuts) == {HALF} else mean(cuts)
+    if len(runs[0].record.classes) != 2 or set(cuts) == {HALF}:
+        return None
+    tuned = [word(run.record.result, "decision", "metric") for run in runs if _is_tuned(run)]
+    if not tuned:
+        return mean(cuts)
+    known = [metric for metric in tuned if metric in TUNABLE]
+    weights = {known[0]: 1.0} if known else _weights(objective)
+    return tune_threshold(valid[0].labels, average(valid), weights).value if weights else mean(cuts)
+
+
+def _is_tuned(run: Run) -> bool:
+    return find(run.record.result, "decision", "tuned")[1] is True
+
+
+def _weights(objective: Objective | None) -> Mapping[str, float]:
+    """What of the objective depends on the threshold."""
+    return {} if objective is None else DecisionConfig(threshold="tune").tuned_for(objective.config)[1]

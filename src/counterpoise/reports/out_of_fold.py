@@ -18,6 +18,7 @@ from counterpoise.jsonio import write_atomically
 from counterpoise.metrics import classification_metrics
 from counterpoise.reports.jobs import JobSummary
 from counterpoise.reports.means import WHOLE, Configuration, configurations
+from counterpoise.reports.predictions import UnusableError, read_predictions
 
 FILE = "out_of_fold.parquet"
 SCHEMA = pa.schema(
@@ -28,6 +29,7 @@ SCHEMA = pa.schema(
         "row": pa.int64(),
         "label": pa.int64(),
         "probabilities": pa.list_(pa.float64()),
+        "predicted": pa.int64(),
     }
 )
 
@@ -94,7 +96,8 @@ def _pooled(configuration: Configuration, seed: int | None) -> tuple[pa.Table, d
     _check_rows(table["row"].to_numpy(), first.split)
     probabilities = pc.list_flatten(table["probabilities"]).to_numpy().reshape(len(table), len(first.classes))
     try:
-        metrics = classification_metrics(table["label"].to_numpy(), probabilities, first.classes)
+        predicted = table["predicted"].to_numpy()  # each fold has a threshold of its own
+        metrics = classification_metrics(table["label"].to_numpy(), probabilities, first.classes, predicted=predicted)
     except ValueError as error:
         raise NotPooledError(f"the predictions are damaged: {error}.") from error
     name = "" if configuration.name == WHOLE else configuration.name
@@ -103,18 +106,19 @@ def _pooled(configuration: Configuration, seed: int | None) -> tuple[pa.Table, d
 
 
 def _predictions(job: JobSummary) -> pa.Table:
-    """``fold``, ``row``, ``label`` and ``probabilities`` of the rows that a job held out."""
-    path = job.folder / f"predictions_{job.split['held_out']}.parquet"
+    """What a job answered for the rows that it held out."""
     try:
-        table = pq.read_table(path, partitioning=None).select(["row", "label", "probabilities"])
-        table = table.add_column(0, "fold", pa.array([job.fold] * len(table), pa.int64()))
-        table = table.cast(pa.schema([SCHEMA.field(name) for name in table.column_names]))
-        lengths = pc.list_value_length(table["probabilities"]).unique().to_pylist()
-        if lengths != [len(job.classes)] or any(column.null_count for column in table.columns):
-            raise ValueError(f"expected {len(job.classes)} probabilities in each row")
-    except (OSError, ValueError, KeyError) as error:  # Arrow's own errors are among these
-        raise NotPooledError(f"{path} cannot be used: {str(error).splitlines()[0]}.") from error
-    return table
+        found = read_predictions(job.folder / f"predictions_{job.split['held_out']}.parquet", len(job.classes))
+    except UnusableError as error:
+        raise NotPooledError(str(error)) from error
+    columns = {
+        "fold": [job.fold] * len(found.rows),
+        "row": found.rows,
+        "label": found.labels,
+        "probabilities": list(found.probabilities),
+        "predicted": found.predicted,
+    }
+    return pa.table(columns, schema=pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def _check_rows(rows: np.ndarray[Any, np.dtype[np.int64]], split: Mapping[str, Any]) -> None:

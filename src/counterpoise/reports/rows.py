@@ -12,7 +12,7 @@ from counterpoise.metrics import METRICS, Objective
 from counterpoise.reports.draws import Draws
 from counterpoise.reports.entries import temperature, threshold
 from counterpoise.reports.reading import finite, number, section, whole
-from counterpoise.reports.report import Calibration, Figure, Method, Repetition, Row
+from counterpoise.reports.report import Calibration, Figure, Interval, Method, Repetition, Row
 from counterpoise.reports.statistics.spread import (
     both_interval,
     defined,
@@ -110,10 +110,15 @@ def _figure(name: str, values: Sequence[float], spread: float | None, method: Me
         mean=centre,
         std=spread,
         values=tuple(values),
-        over_seeds=t_interval(values, confidence),
+        over_seeds=_within(BOUNDS.get(name, UNBOUNDED), t_interval(values, confidence)),
         over_rows=over_rows,
         over_both=over_both,
     )
+
+
+def _within(bounds: Interval, interval: Interval | None) -> Interval | None:
+    """The interval, cut off at the bounds."""
+    return None if interval is None else (max(bounds[0], interval[0]), min(bounds[1], interval[1]))
 
 
 def _repetition(trial: Trial, objective: Objective | None) -> Repetition:

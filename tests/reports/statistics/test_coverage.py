@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-SETS = 200
-ERROR = 0.0154
-"""Standard error of a share of 95 % over 200 test sets."""
+SETS = 150
+ERROR = 0.0178
+"""Standard error of a share of 95 % over 150 test sets."""
 
 
 @pytest.fixture(scope="module")
