@@ -187,14 +187,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a fold that does not say what it is of": (change(records="all"), "fold 3 is missing"),
     "other data": (change(data="xyz"), "folds 0 and 3 are not of the same data, dealt in the same way"),
     "another deal": (change(by="group"), "folds 0 and 3 are not of the same data, dealt in the same way"),
-    "no predictions": (lambda folder: (folder / "predictions_test.parquet").unlink(), "cannot be used"),
+    "no predictions": (lambda folder: (folder / "predictions_test.parquet").unlink(), "is missing"),
     "no table": (lambda folder: (folder / "predictions_test.parquet").write_bytes(b"PAR1"), "cannot be used"),
-    "no column": (rewrite(lambda table: table.drop_columns("label")), "cannot be used"),
+    "no column": (rewrite(lambda table: table.drop_columns("label")), "has no column label"),
     "a row that is lost": (rewrite(lambda table: table.slice(1)), "have 22 rows, which are not the 23 of the data"),
     "a row that is not in the data": (rewrite(other_row), "have 23 rows, which are not the 23 of the data"),
     "a row of two folds": (rewrite(row_of_another_fold), "1 rows stand in two folds"),
     "other classes": (rewrite(three_classes), "expected 2 probabilities"),
-    "no numbers": (rewrite(not_numbers), "the predictions are damaged"),
+    "no numbers": (rewrite(not_numbers), "are no probabilities"),
 }
 
 
@@ -213,6 +213,18 @@ def test_nothing_is_pooled_that_is_not_whole(single: Path, capsys: pytest.Captur
     assert saved["out_of_fold"] == {}
     assert len(saved["not_pooled"]) == 1
     assert "out of fold" not in out
+
+
+def test_each_fold_answers_by_its_own_threshold(single: Path) -> None:
+    def nothing_found(table: pa.Table) -> pa.Table:
+        return table.append_column("predicted", pa.array([0] * len(table), pa.int64()))
+
+    rewrite(nothing_found)(single / "fold_3")
+    (found,) = pooled(single).figures.values()
+    answers = {fold: predictions(42, fold, 4) for fold in range(4)}
+    labels = np.concatenate([answers[fold][1] for fold in answers])
+    predicted = np.concatenate([answers[fold][2].argmax(axis=1) * (fold != 3) for fold in answers])
+    assert found["seeds"]["42"]["f1"] == pytest.approx(f1_score(labels, predicted))
 
 
 def test_what_is_whole_is_pooled_beside_what_is_not(nested: Path) -> None:

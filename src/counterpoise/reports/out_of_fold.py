@@ -95,11 +95,8 @@ def _pooled(configuration: Configuration, seed: int | None) -> tuple[pa.Table, d
     table = pa.concat_tables(parts).sort_by("row")
     _check_rows(table["row"].to_numpy(), first.split)
     probabilities = pc.list_flatten(table["probabilities"]).to_numpy().reshape(len(table), len(first.classes))
-    try:
-        predicted = table["predicted"].to_numpy()  # each fold has a threshold of its own
-        metrics = classification_metrics(table["label"].to_numpy(), probabilities, first.classes, predicted=predicted)
-    except ValueError as error:
-        raise NotPooledError(f"the predictions are damaged: {error}.") from error
+    predicted = table["predicted"].to_numpy()  # each fold has a threshold of its own
+    metrics = classification_metrics(table["label"].to_numpy(), probabilities, first.classes, predicted=predicted)
     name = "" if configuration.name == WHOLE else configuration.name
     table = table.add_column(0, "seed", pa.array([seed] * len(table), pa.int64()))
     return table.add_column(0, "configuration", pa.array([name] * len(table))).cast(SCHEMA), metrics
