@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from counterpoise.reports.draws import Sizes
+from counterpoise.reports.draws import Sizes, interval_over_rows
 from counterpoise.reports.statistics.pairs import bootstrap_p, combined_p, mcnemar_p
 from counterpoise.reports.statistics.resample import resamples
 from counterpoise.reports.statistics.spread import (
@@ -114,13 +114,14 @@ def _of_seeds(values: list[float]) -> list[tuple[float, float]]:
 
 
 def over_rows(setting: Setting, sets: int, count: int, seed: int) -> dict[str, float]:
-    """Share of test sets whose percentile interval holds the true figure, by metric."""
+    """Share of test sets whose interval over rows holds the true figure, by metric."""
     random, true = np.random.default_rng(seed), truth(setting)
     held = dict.fromkeys(METRICS, 0)
     for number in range(sets):
-        (found,) = drawn(setting.answers(random, [setting.skill]), count, number)
+        (answers,) = setting.answers(random, [setting.skill])
+        (found,), measured = drawn([answers], count, number), _measured(answers)
         for name in METRICS:
-            low, high = percentile_interval(found[name], 0.95, setting.size(name))
+            low, high = interval_over_rows(name, measured[name], found[name], 0.95, setting.size(name))
             held[name] += low <= true[name] <= high
     return {name: hits / sets for name, hits in held.items()}
 

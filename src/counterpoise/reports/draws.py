@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from counterpoise.metrics import METRICS, Objective
 from counterpoise.reports.predictions import Predictions
-from counterpoise.reports.report import Method
+from counterpoise.reports.report import Interval, Method
 from counterpoise.reports.statistics.resample import repeats, resamples
+from counterpoise.reports.statistics.spread import log_odds_interval, percentile_interval
 from counterpoise.reports.statistics.weighted import Answers, weighted_metrics
 from counterpoise.reports.subjects import Part, Subject
 
@@ -23,6 +24,9 @@ Fold = int | None
 
 OF_ROWS = ("accuracy", "weighted_f1", "log_loss", "calibration_error")
 """Figures that every row has the same part in; others hang on their rarest class."""
+
+AREAS = ("roc_auc", "pr_auc")
+"""Figures whose intervals are symmetric in log odds."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,13 @@ def draw_all(
                 _add(found[subject.name], subject, index, _metrics(truth, part, weights, objective), objective, place)
             start = place.stop
     return found
+
+
+def interval_over_rows(name: str, centre: float, drawn: Floats, confidence: float, size: int) -> Interval:
+    """The interval of a figure ``centre`` by its bootstrap draws ``[B]``, ``size`` as :meth:`Sizes.of` gives it."""
+    if name in AREAS and 0 < centre < 1:
+        return log_odds_interval(centre, drawn, confidence, size)
+    return percentile_interval(drawn, confidence, size)
 
 
 def _sizes(held_out: Collection[Predictions]) -> Sizes:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.metrics import METRICS, Objective
-from counterpoise.reports.draws import Draws
+from counterpoise.reports.draws import Draws, interval_over_rows
 from counterpoise.reports.entries import temperature, threshold
 from counterpoise.reports.reading import finite, number, section, whole
 from counterpoise.reports.report import Calibration, Figure, Interval, Method, Repetition, Row
@@ -17,7 +17,6 @@ from counterpoise.reports.statistics.spread import (
     both_interval,
     defined,
     mean,
-    percentile_interval,
     std,
     t_interval,
     variance_of_mean,
@@ -101,7 +100,7 @@ def _figure(name: str, values: Sequence[float], spread: float | None, method: Me
     drawn = defined(draws.figures[name]) if draws is not None and name in draws.figures else np.zeros(0)
     if draws is not None and len(drawn) > 1:
         size = draws.sizes.of(name)
-        over_rows = percentile_interval(drawn, confidence, size)
+        over_rows = interval_over_rows(name, centre, drawn, confidence, size)
         of_seeds = variance_of_mean(values)
         if of_seeds is not None:
             parts = [variance_over_rows(drawn, size), of_seeds]

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import logit
 
 from counterpoise.reports.statistics.spread import (
     both_interval,
     both_p,
     combined,
+    log_odds_interval,
     mean,
     percentile_interval,
     std,
@@ -66,3 +68,11 @@ def test_p_values_at_the_edge(difference: float, variance: float, expected: floa
 
 def test_percentiles() -> None:
     assert percentile_interval(np.arange(1001) / 1000, 0.95) == pytest.approx((0.025, 0.975))
+
+
+def test_an_interval_in_log_odds_is_the_delta_methods() -> None:
+    draws = np.random.default_rng(0).normal(0.9, 0.02, 20_000)
+    low, high = log_odds_interval(0.9, draws, 0.95, 10**6)
+    half = 1.96 * 0.02 / (0.9 * 0.1)
+    assert (logit(low), logit(high)) == pytest.approx((logit(0.9) - half, logit(0.9) + half), rel=0.01)
+    assert 0 < log_odds_interval(0.999, draws, 0.95, 5)[0] < log_odds_interval(0.999, draws, 0.95, 5)[1] < 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -116,6 +116,26 @@ def percentile_interval(draws: Floats, confidence: float, size: int | None = Non
         freedom = max(size, 2) - 1
         tail = float(ndtr(math.sqrt((freedom + 1) / freedom) * stdtrit(freedom, tail)))
     low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def log_odds_interval(centre: float, draws: Floats, confidence: float, size: int) -> Interval:
+    """The interval of a figure between 0 and 1 by bootstrap draws ``[B]``, symmetric in its log odds.
+
+    ``expit(logit(c) ± t s / (c (1 - c)))`` with ``s`` and the degrees of freedom of :func:`variance_over_rows`. An area
+    under a curve is skewed near 1, where intervals by percentiles are too short (Pepe 2003, The Statistical Evaluation
+    of Medical Tests; Qin and Hotilovac 2008, Comparison of Non-parametric Confidence Intervals for the Area under the
+    ROC Curve).
+
+    Args:
+        centre: the figure itself, between 0 and 1 and neither of them.
+        draws: of the figure.
+        confidence: share of intervals that shall hold the true figure.
+        size: of what was drawn from.
+    """
+    variance, freedom = variance_over_rows(draws, size)
+    half = _quantile(freedom, (1 + confidence) / 2) * math.sqrt(variance) / (centre * (1 - centre))
+    low, high = expit(logit(centre) - half), expit(logit(centre) + half)
     return float(low), float(high)
 
 
