@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from counterpoise.reports.draws import Draws
 from counterpoise.reports.report import Comparison, Method
 from counterpoise.reports.statistics.pairs import bootstrap_p, combined_p, effect_size, holm, mcnemar_p, pairs_needed
+from counterpoise.reports.statistics.resample import repeats
 from counterpoise.reports.statistics.spread import (
     both_interval,
     both_p,
@@ -53,11 +54,14 @@ def compare_all(
         else:
             notes.append(f"{first.name} and {second.name} are not compared: they have no {metric} on the same rows.")
     significance = 1 - method.confidence
-    least = 2 / (method.resamples + 1) * len(found)
+    resamples = min((each.deciding.shape[1] for each in draws.values()), default=method.resamples)
+    if resamples < method.resamples:
+        notes.append(f"There are many held-out rows: {resamples:,} resamples instead of {method.resamples:,}.")
+    least = 2 / (resamples + 1) * len(found)
     if least >= significance:
         notes.append(
-            f"{len(found)} comparisons need more than {method.resamples:,} resamples: after correction no p value of "
-            f"the bootstrap can be below {min(1.0, least):.2g}."
+            f"{len(found)} comparisons need more than {resamples:,} resamples: after correction no p value of the "
+            f"bootstrap can be below {min(1.0, least):.2g}."
         )
     return tuple(_judged(each, significance) for each in _corrected(found))
 
@@ -75,9 +79,10 @@ def _chosen(subjects: Sequence[Subject], most: int) -> Iterator[tuple[Subject, S
 def pairs_of(first: Subject, second: Subject) -> tuple[Pairs, bool]:
     """Which repetitions of two rows stand beside each other, and whether the differences of the pairs are independent.
 
-    Those of the same seed where both rows have some, so that what a seed decides for both, as the order of the data,
-    cancels out. Else all of the one with all of the other, which is independent where one of them is a single one that
-    no seed changes: a baseline, or an average. Only repetitions that held out the same folds are paired.
+    Those of the same seed where both rows have the same seeds, so that what a seed decides for both, as the order of
+    the data, cancels out. Else all of the one with all of the other, so that no seed is lost and the difference is that
+    of the table's means; it is independent where one of them is a single one that no seed changes: a baseline, or an
+    average. Only repetitions that held out the same folds are paired.
     """
     alike = [
         (i, j)
@@ -86,7 +91,8 @@ def pairs_of(first: Subject, second: Subject) -> tuple[Pairs, bool]:
         if set(one.parts) == set(other.parts)
     ]
     same = [(i, j) for i, j in alike if first.trials[i].seed == second.trials[j].seed is not None]
-    return (same, True) if same else (alike, first.kind != "model" or second.kind != "model")
+    whole = len(same) == len({i for i, _ in alike}) == len({j for _, j in alike}) > 0
+    return (same, True) if whole else (alike, first.kind != "model" or second.kind != "model")
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,8 @@ class _Comparing:
         return known if len(known) == len(sides) else None
 
     def _right(self) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]] | None:
-        """Of each pair, which rows the one and the other predicts right; ``None`` without predictions."""
+        """Of each pair, which rows the one and the other predicts right; ``None`` without predictions, and where rows
+        share groups: the test takes them to be independent."""
         one, other = ([_right(trial) for trial in subject.trials] for subject in (self.first, self.second))
         found = [
             (own, others) for i, j in self.pairs if (own := one[i]) is not None and (others := other[j]) is not None
@@ -170,7 +177,8 @@ class _Comparing:
 def _right(trial: Trial) -> NDArray[np.bool_] | None:
     """Which rows are predicted right, of all folds in order, ``[N]``."""
     parts = [trial.parts[fold].answers for fold in sorted(trial.parts, key=lambda fold: -1 if fold is None else fold)]
-    known = [answers.predicted == answers.labels for answers in parts if answers is not None]
+    single = [answers for answers in parts if answers is not None and not repeats(answers.groups)]
+    known = [answers.predicted == answers.labels for answers in single]
     return np.concatenate(known) if len(known) == len(parts) else None
 
 

@@ -25,6 +25,10 @@ Fold = int | None
 OF_ROWS = ("accuracy", "weighted_f1", "log_loss", "calibration_error")
 """Figures that every row has the same part in; others hang on their rarest class."""
 
+MOST_DRAWN = 50_000_000
+"""Rows times resamples of a test set: about two seconds for each run."""
+FEWEST = 400
+"""Resamples of even the largest one."""
 AREAS = ("roc_auc", "pr_auc")
 """Figures whose intervals are symmetric in log odds."""
 
@@ -72,20 +76,26 @@ def draw_all(
         method: how many resamples, and their seed.
         data: identifies the held-out rows: other data have other resamples.
     """
+    count = affordable(method.resamples, max((len(truth.rows) for truth in held_out.values()), default=0))
     ready = [each for each in subjects if all(part.answers for trial in each.trials for part in trial.parts.values())]
     sizes = _sizes(held_out.values())
-    found = {each.name: Draws(sizes, np.zeros((len(each.trials), method.resamples))) for each in ready}
+    found = {each.name: Draws(sizes, np.zeros((len(each.trials), count))) for each in ready}
     parts = _by_fold(ready)
     for fold, members in parts.items():
         truth = held_out[fold]
         seed = (method.seed, zlib.crc32(data.encode()), 0 if fold is None else fold + 1)
         start = 0
-        for weights in resamples(truth.labels, truth.groups, method.resamples, seed):
+        for weights in resamples(truth.labels, truth.groups, count, seed):
             place = slice(start, start + weights.shape[1])
             for subject, index, part in members:
                 _add(found[subject.name], subject, index, _metrics(truth, part, weights, objective), objective, place)
             start = place.stop
     return found
+
+
+def affordable(asked: int, rows: int) -> int:
+    """How many resamples there are of a test set: those that are asked for, fewer where it is very large."""
+    return asked if not rows else min(asked, max(FEWEST, MOST_DRAWN // rows))
 
 
 def interval_over_rows(name: str, centre: float, drawn: Floats, confidence: float, size: int) -> Interval:
