@@ -4,7 +4,7 @@
 
 Runs of one data set, each with a history of ten epochs, its updates, a result, predictions and the baselines'; as many
 configurations of four models as the number of seeds leaves. Seconds are those of one core, in a process of its
-own.
+own; last those of the whole command, which writes the page and all other files.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _nothing(fd: object) -> None:
 
 
 def measure(folder: Path) -> None:
-    """Print the time of each step and the most memory; in a process that has imported nothing yet."""
+    """Print the time of each step; in a process that has imported nothing yet."""
     start = time.process_time()
     from counterpoise.reports.collect import collect
     from counterpoise.reports.compare import make_report
@@ -62,17 +62,36 @@ def measure(folder: Path) -> None:
     collected = time.process_time()
     report = make_report(folders, title="benchmark")
     made = time.process_time()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     rows = sum(len(data.rows) for data in report.data)
-    print(
-        f"{len(collection.runs):,} runs, {rows} rows, {sum(len(data.comparisons) for data in report.data)} comparisons"
-    )
-    print(f"import      {loaded - start:6.2f} s")
-    print(f"collection  {collected - loaded:6.2f} s")
-    print(f"whole report{made - collected:6.2f} s, collected once more")
-    print(f"memory      {memory:6.0f} MB at most")
+    comparisons = sum(len(data.comparisons) for data in report.data)
+    print(f"{len(collection.runs):,} runs, {rows} rows, {comparisons} comparisons; seconds of one core")
+    print(f"import              {loaded - start:6.2f}")
+    print(f"collection          {collected - loaded:6.2f}")
+    print(f"the whole value     {made - collected:6.2f}, collected once more", flush=True)
     if "torch" in sys.modules:
         raise SystemExit("torch was imported")
+
+
+def command(*arguments: str) -> None:
+    """Print the seconds of the report command, by the clock and of one core, and its most memory."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(
+        [sys.executable, str(ROOT / "src" / "report.py"), *arguments],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - start
+    core = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    memory = after.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    print(
+        f"report.py {arguments[0][:9]:9} {core:6.2f}, {seconds:.2f} by the clock, {memory:.0f} MB at most", flush=True
+    )
+
+
+def environment() -> dict[str, str]:
+    """One core for everything."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def main() -> None:
@@ -91,9 +110,9 @@ def main() -> None:
         folder = Path(place)
         if not any(folder.glob("job_*")):
             make(folder, given.runs, given.rows, given.seeds)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, "--measure", "--folder", str(folder)]
-        subprocess.run(command, env=environment, check=True)
+        command("--help")
+        subprocess.run([sys.executable, __file__, "--measure", "--folder", str(folder)], env=environment(), check=True)
+        command(str(folder), "--out", str(folder / "report"))
 
 
 if __name__ == "__main__":
