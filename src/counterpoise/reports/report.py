@@ -155,8 +155,8 @@ class DataSet:
 
     @property
     def best(self) -> Row | None:
-        """The best model by validation; ``None`` where no run finished."""
-        return next((row for row in self.rows if row.kind == "model"), None)
+        """The best model by validation; ``None`` where no row has a score, or none all folds."""
+        return next((row for row in self.rows if row.kind == "model" and row.best_run is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True)
