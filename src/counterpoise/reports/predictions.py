@@ -141,6 +141,9 @@ def _integers(table: pa.Table, name: str, path: Path) -> Ints:
 
 def _probabilities(table: pa.Table, name: str, path: Path, n_classes: int) -> Floats:
     column = _column(table, name, path)
+    inner = getattr(column.type, "value_type", pa.null())
+    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+        raise UnusableError(f"{path}: column {name} holds no lists of numbers.")
     try:
         lengths = pc.unique(pc.list_value_length(column)).to_pylist() if len(column) else [n_classes]
         flat = pc.list_flatten(column).to_numpy().astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from counterpoise.reports.statistics.spread import (
     variance_of_mean,
     variance_over_rows,
 )
-from counterpoise.reports.subjects import BOUNDS, Subject, Trial, within
+from counterpoise.reports.subjects import BOUNDS, Part, Subject, Trial, within
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +37,8 @@ def make_row(subject: Subject, objective: Objective | None, split: str, method: 
         kind=subject.kind,
         model=subject.model,
         settings=subject.settings,
-        figures=_figures(subject, [trial.figures for trial in subject.trials], method, draws),
-        valid=_figures(subject, [trial.valid for trial in subject.trials], method, None),
+        figures=_figures(subject, lambda measured: measured.figures, method, draws),
+        valid=_figures(subject, lambda measured: measured.valid, method, None),
         repetitions=tuple(_repetition(trial, objective) for trial in subject.trials),
         over=subject.over,
         best_seed=None if best is None else best.seed,
@@ -82,21 +82,16 @@ def rank(subject: Subject, objective: Objective | None) -> tuple[bool, float]:
 
 
 def _figures(
-    subject: Subject, each: Sequence[Mapping[str, float]], method: Method, draws: Draws | None
+    subject: Subject, figures_of: Callable[[Trial | Part], Mapping[str, float]], method: Method, draws: Draws | None
 ) -> dict[str, Figure]:
-    """Of the metrics that all repetitions have."""
+    """Of the metrics that all repetitions have. Their deviation is over repetitions; of a single one over its folds."""
+    each = [figures_of(trial) for trial in subject.trials]
+    spread_over = [figures_of(part) for part in subject.trials[0].parts.values()] if subject.over == "folds" else each
     names = [name for name in each[0] if all(name in figures for figures in each)]
     return {
-        name: _figure(name, [figures[name] for figures in each], _spread(subject, name, each), method, draws)
+        name: _figure(name, [figures[name] for figures in each], std([one[name] for one in spread_over]), method, draws)
         for name in names
     }
-
-
-def _spread(subject: Subject, name: str, each: Sequence[Mapping[str, float]]) -> float | None:
-    """Over repetitions; of a single one over its folds."""
-    if subject.over == "folds":
-        return std([part.figures[name] for part in subject.trials[0].parts.values()])
-    return std([figures[name] for figures in each])
 
 
 def _figure(name: str, values: Sequence[float], spread: float | None, method: Method, draws: Draws | None) -> Figure:

@@ -119,9 +119,11 @@ class Reader:
         by_fold: dict[int | None, list[tuple[Run, Predictions]]] = defaultdict(list)
         for run in self._group.finished:
             try:
-                by_fold[run.job.fold].append((run, self._predictions(run)))
+                found = self._predictions(run)
             except UnusableError as error:
                 self._accuse(str(error))
+            else:
+                by_fold[run.job.fold].append((run, found))
         for fold, members in by_fold.items():
             truth = self.held_out[fold] = self._truth(members)
             for run, found in members:
