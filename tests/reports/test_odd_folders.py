@@ -73,7 +73,7 @@ FILES = ("training_metadata.json", "result.json")
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_odd_values_are_survived_and_make_no_odd_figures(name: str, originals: Path, data: st.DataObject) -> None:
     path = originals / data.draw(st.sampled_from(["1_0", "2_1", "gnn_0"])) / name
