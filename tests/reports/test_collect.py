@@ -11,7 +11,9 @@ import pytest
 
 from counterpoise.reports.collect import Collection, collect
 from counterpoise.reports.folders import find_runs
-from report_kit import THREE, write_run
+from report_kit import THREE, plan, write_run
+
+OLDER = {"machine": {"counterpoise": "0.0.9"}}
 
 
 def collected(folder: Path) -> Collection:
@@ -41,11 +43,72 @@ def test_what_changes_no_result_makes_no_configuration(free: dict[str, Any], tmp
 
 
 def test_a_key_that_an_earlier_version_lacks_is_taken_to_agree(tmp_path: Path) -> None:
-    write_run(tmp_path / "old", seed=1)
+    write_run(tmp_path / "old", seed=1, facts=OLDER)
     write_run(tmp_path / "new", seed=2, changes={"calibration": "temperature"})
     (group,) = collected(tmp_path).groups
     assert len(group.configurations) == 1
     assert group.notes == ("TextCNN: not all runs say calibration, as of other versions; they are taken to agree.",)
+
+
+def test_a_key_that_a_run_of_the_same_version_lacks_is_a_difference(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=1)
+    write_run(tmp_path / "b", seed=2, changes={"calibration": "temperature"})
+    assert len(names(tmp_path)[0]) == 2
+
+
+def test_a_run_of_another_version_does_not_outdate_one_of_the_same_seed(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", seed=1, facts=OLDER)
+    write_run(tmp_path / "new", seed=1, changes={"calibration": "temperature"})
+    (group,) = collected(tmp_path).groups
+    assert [len(each.runs) for each in group.configurations] == [1, 1]
+    (note,) = group.notes
+    assert note.endswith("their seeds are the same, so they are not taken to repeat each other.")
+
+
+@pytest.mark.parametrize("other", [{"effective_batch": 64}, {"precision": "fp32"}, {"lr_factor": 2.0}])
+def test_what_auto_came_to_is_a_setting(other: dict[str, Any], tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=1)
+    write_run(tmp_path / "b", seed=2, facts={"plan": plan() | other})
+    (found,) = names(tmp_path)
+    assert len(found) == 2
+    assert all(f"plan.{next(iter(other))}=" in name for name in found)
+
+
+def test_a_learning_rate_that_was_searched_for_is_no_setting(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=1)
+    write_run(tmp_path / "b", seed=2, facts={"plan": plan() | {"lr": 0.1, "batch_size": 16, "device": "cuda"}})
+    assert names(tmp_path) == [["TextCNN"]]
+
+
+@pytest.mark.parametrize("sign", ["+", "++", "~"])
+def test_signs_of_overrides_are_no_part_of_the_key(sign: str, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        given = [f"{sign}seed" if sign == "~" else f"{sign}seed={seed}", f"{sign}data.x=3"]
+        write_run(tmp_path / str(seed), seed=seed, overrides=given, facts={"overrides": given})
+    write_run(tmp_path / "c", overrides=[f"{sign}model.dropout"], changes={"model.dropout": 0.1})
+    (found,) = names(tmp_path)
+    assert len(found) == 2
+
+
+def test_a_run_without_its_config_repeats_no_other(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write_run(tmp_path / str(seed), seed=seed)
+    (tmp_path / "2" / "training_metadata.json").write_text("[1, 2")
+    (group,) = collected(tmp_path).groups
+    assert [len(each.runs) for each in group.configurations] == [1, 1]
+
+
+def test_a_failed_run_has_the_seed_of_its_config(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=7, status="failed", facts={"overrides": ["model=textcnn"]})
+    write_run(tmp_path / "b", seed=8)
+    assert [run.job.seed for run in collected(tmp_path).runs] == [7, 8]
+
+
+def test_two_classes_of_models_never_share_a_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", model="A x=1")
+    for number in (1, 2):
+        write_run(tmp_path / str(number), model="A", overrides=[f"x={number}"], changes={"x": number})
+    assert names(tmp_path) == [["A x=1", "A x=1 (2)", "A x=2"]]
 
 
 def test_a_missing_key_on_which_others_differ_is_a_configuration_of_its_own(tmp_path: Path) -> None:
@@ -99,7 +162,10 @@ def test_the_newest_of_a_seed_counts_and_the_other_is_told(tmp_path: Path) -> No
     (group,) = collected(tmp_path).groups
     (repeated,) = group.configurations
     assert [run.record.folder.name for run in repeated.runs] == ["newer"]
-    assert group.notes == (f"{tmp_path}/older is outdated by {tmp_path}/newer, of the same config and seed 42.",)
+    told = (
+        f"{tmp_path}/older is outdated by {tmp_path}/newer, of the same config and seed 42, by the time of result.json."
+    )
+    assert group.notes == (told,)
 
 
 def test_runs_that_did_not_finish_stand_beside_their_configuration(tmp_path: Path) -> None:

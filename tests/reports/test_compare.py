@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,13 @@ from report_kit import THREE, labels_of, write_predictions, write_run
 
 SEEDS = (7, 42, 2025)
 QUICK = Method(resamples=300)
+PREDICTIONS = "predictions_test.parquet"
+FINGERPRINT = f"{zlib.crc32(b'demo_code'):08x}"
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Other values at keys of a run's result."""
+    write_json(folder / "result.json", {**read_json(folder / "result.json"), **values})
 
 
 def report_of(folder: Path, **more: Any) -> Report:
@@ -332,6 +341,190 @@ def test_many_models_are_each_compared_with_the_best(tmp_path: Path) -> None:
     models = [row.name for row in data.rows if row.kind == "model"]
     found = {(each.first, each.second) for each in data.comparisons}
     assert found == {(models[0], other) for other in [*models[1:], "majority", "tfidf_logistic"]}
+
+
+def test_data_sets_never_share_a_name(tmp_path: Path) -> None:
+    for folds in (3, 5):
+        for fold in range(2):
+            write_run(tmp_path / f"{folds}_{fold}", fold=fold, folds=folds)
+    write_run(tmp_path / "a", facts={"data_fingerprint": "aaaaaaaa1"})
+    write_run(tmp_path / "b", facts={"data_fingerprint": "aaaaaaaa2"})
+    for name, fingerprint in (("a", "aaaaaaaa1"), ("b", "aaaaaaaa2")):
+        change(tmp_path / name, data_fingerprint=fingerprint)
+    found = [data.name for data in report_of(tmp_path).data]
+    assert len(set(found)) == 4
+    assert [name for name in found if "folds" in name and "no folds" not in name] == [
+        f"demo_code ({FINGERPRINT}, {folds} folds)" for folds in (3, 5)
+    ]
+
+
+def test_folds_alone_tell_data_sets_apart(tmp_path: Path) -> None:
+    for folds in (3, 5):
+        write_run(tmp_path / str(folds), fold=0, folds=folds)
+    assert [data.name for data in report_of(tmp_path).data] == ["demo_code (3 folds)", "demo_code (5 folds)"]
+
+
+def test_most_runs_say_what_the_rows_are(tmp_path: Path) -> None:
+    for number in range(3):
+        write_run(tmp_path / str(number), seed=number)
+    shutil.copy(write_run(tmp_path / "else" / "x", data="posts") / PREDICTIONS, tmp_path / "0" / PREDICTIONS)
+    shutil.rmtree(tmp_path / "else")
+    (data,) = report_of(tmp_path).data
+    (note,) = [note for note in data.notes if "other rows or labels" in note]
+    assert note.startswith(f"{tmp_path}/0/{PREDICTIONS} ")
+    assert dict(data.counts) == {"safe": 210, "vulnerable": 90}
+
+
+def test_of_two_that_disagree_the_one_that_its_result_backs_is_believed(tmp_path: Path) -> None:
+    for number in range(2):
+        write_run(tmp_path / str(number), seed=number)
+    shutil.copy(write_run(tmp_path / "else" / "x", rows=200) / PREDICTIONS, tmp_path / "0" / PREDICTIONS)
+    shutil.rmtree(tmp_path / "else")
+    (data,) = report_of(tmp_path).data
+    assert data.size == 300
+    assert any(note.startswith(f"{tmp_path}/0/{PREDICTIONS} ") for note in data.notes)
+
+
+def test_predictions_that_do_not_come_to_the_figure_are_not_drawn_from(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    figures = dict(read_json(tmp_path / "a" / "result.json")["test"])
+    change(tmp_path / "a", test=figures | {"f1": figures["f1"] + 1e-4})
+    (data,) = report_of(tmp_path).data
+    assert data.row("TextCNN").figures["f1"].over_rows is None
+    assert any("does not agree with result.json: its f1 is" in note for note in data.notes)
+
+
+def test_rows_that_lack_folds_stand_last_and_are_never_best(tmp_path: Path) -> None:
+    for fold in range(3):
+        write_run(tmp_path / f"cnn{fold}", fold=fold, folds=3, skill=0.5)
+    for fold in range(2):
+        write_run(tmp_path / f"gnn{fold}", fold=fold, folds=3, skill=3.0, model="GNN")
+    write_run(tmp_path / "fusion", fold=0, folds=3, skill=3.0, model="Fusion")
+    (data,) = report_of(tmp_path).data
+    assert (data.rows[0].name, data.rows[0].incomplete) == ("TextCNN", "")
+    assert (data.row("GNN").incomplete, data.row("Fusion").incomplete) == ("2 of 3 folds", "1 of 3 folds")
+    assert data.best is data.rows[0]
+    assert (data.row("GNN").best_run, data.row("GNN").best_seed) == (None, None)
+    assert "GNN has 2 of 3 folds: it stands behind all rows that have every fold." in data.notes
+
+
+def test_where_every_seed_lacks_a_fold_all_count_and_nothing_is_best(tmp_path: Path) -> None:
+    for seed, folds in ((7, (0, 1)), (42, (2,))):
+        for fold in folds:
+            write_run(tmp_path / f"{seed}_{fold}", seed=seed, fold=fold, folds=3)
+    (data,) = report_of(tmp_path).data
+    row = data.row("TextCNN")
+    assert [(each.seed, each.folds) for each in row.repetitions] == [(7, (0, 1)), (42, (2,))]
+    assert (row.seconds, row.incomplete) == (3 * 12.5, "1 to 2 of 3 folds")
+    assert data.best is None
+    assert "TextCNN: no seed has all folds; each counts with the mean over those it has." in data.notes
+
+
+def test_one_fold_that_all_rows_hold_out_is_a_split_as_any_other(tmp_path: Path) -> None:
+    for model in ("TextCNN", "GNN"):
+        write_run(tmp_path / model, fold=0, model=model)
+    (data,) = report_of(tmp_path).data
+    assert {row.incomplete for row in data.rows} == {""}
+    assert data.best is not None
+
+
+def test_seeds_that_did_not_finish_are_told_of_their_row(tmp_path: Path) -> None:
+    for seed, status in enumerate(("finished", "finished", "collapsed", "collapsed", "collapsed")):
+        write_run(tmp_path / f"a{seed}", seed=seed, status=status)
+    for seed, status in enumerate(("finished", "failed", "unfinished", "aborted", "pruned")):
+        write_run(tmp_path / f"b{seed}", seed=seed, status=status, model="GNN")
+    write_run(tmp_path / "again", seed=0, status="failed", model="GNN")
+    (data,) = report_of(tmp_path).data
+    lacking = "3 of 5 seeds collapsed; figures are of the other 2"
+    assert data.row("TextCNN").incomplete == lacking
+    assert f"TextCNN: {lacking}." in data.notes
+    parts = (
+        "1 of 5 seeds failed",
+        "1 of 5 seeds did not finish",
+        "1 of 5 seeds was aborted",
+        "1 of 5 seeds was pruned",
+    )
+    assert all(part in data.row("GNN").incomplete for part in parts)
+    assert data.best is not None
+
+
+def test_runs_without_the_deciding_figure_leave_their_row_and_test_decides(tmp_path: Path) -> None:
+    write_run(tmp_path / "a1", seed=1, has_test=False)
+    write_run(tmp_path / "a2", seed=2)
+    write_run(tmp_path / "b", has_test=False, model="GNN")
+    (data,) = report_of(tmp_path).data
+    assert (data.split, data.size, data.chosen_here) == ("test", 300, False)
+    assert [row.name for row in data.rows if row.kind == "model"] == ["TextCNN"]
+    assert [each.seed for each in data.row("TextCNN").repetitions] == [2]
+    assert data.row("TextCNN").incomplete == "1 of 2 seeds has no such figures; figures are of the other 1"
+    assert f"TextCNN is without {tmp_path}/a1: no f1 on test." in data.notes
+    assert f"GNN is without {tmp_path}/b: no f1 on test." in data.notes
+
+
+@pytest.mark.parametrize("kind", [{"has_test": False}, {"fold": 0, "held_out": "valid"}])
+def test_rows_that_were_chosen_on_are_told(kind: dict[str, Any], tmp_path: Path) -> None:
+    write_run(tmp_path / "a", **kind)
+    (data,) = report_of(tmp_path).data
+    assert data.chosen_here
+    assert any(note.startswith("The held-out rows are validation rows") for note in data.notes)
+
+
+def test_a_model_that_is_named_like_a_baseline_keeps_its_name(tmp_path: Path) -> None:
+    for model in ("majority", "tfidf_logistic"):
+        write_run(tmp_path / model, model=model)
+    (data,) = report_of(tmp_path).data
+    found = [row.name for row in data.rows]
+    assert len(set(found)) == len(found)
+    assert {row.name for row in data.rows if row.kind == "model"} == {"majority", "tfidf_logistic"}
+    assert {row.name for row in data.rows if row.kind == "baseline"} == {
+        "majority (baseline)",
+        "tfidf_logistic (baseline)",
+    }
+    assert all(figure.over_rows for row in data.rows for figure in row.figures.values())
+
+
+def test_baselines_are_those_of_the_first_run_that_has_them(tmp_path: Path) -> None:
+    for fold in range(2):
+        for seed in (1, 2):
+            folder = write_run(tmp_path / f"{seed}_{fold}", seed=seed, fold=fold, folds=2)
+            if seed == 1:
+                bars = dict(read_json(folder / "result.json")["baselines"])
+                del bars["majority" if fold == 0 else "tfidf_logistic"]
+                change(folder, baselines=bars)
+    (data,) = report_of(tmp_path).data
+    assert {row.name for row in data.rows if row.kind == "baseline"} == {"majority", "tfidf_logistic"}
+
+
+def test_a_failed_run_shows_no_figures_of_an_earlier_attempt(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "a", status="failed")
+    (run,) = report_of(tmp_path).runs
+    assert (run.status, run.score, run.best_epoch, dict(run.figures)) == ("failed", None, None, {})
+
+
+def test_without_an_objective_nothing_is_best(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", changes={"objective": {"metric": "luck"}}, metric="luck")
+    (data,) = report_of(tmp_path).data
+    assert (data.metric, data.best, data.row("TextCNN").best_seed) == ("", None, None)
+
+
+@pytest.mark.parametrize("metric", ["f1", "roc_auc"])
+def test_the_threshold_of_an_average_is_told(metric: str, tmp_path: Path) -> None:
+    for seed, threshold in ((1, 0.3), (2, 0.45)):
+        write_run(tmp_path / str(seed), seed=seed, threshold=threshold, metric=metric)
+    (data,) = report_of(tmp_path).data
+    row = data.row("TextCNN, average of 2")
+    parts = [read_predictions(tmp_path / str(seed) / PREDICTIONS, 2) for seed in (1, 2)]
+    mean = np.mean([part.probabilities for part in parts], axis=0)
+    expected = classification_metrics(parts[0].labels, mean, ("safe", "vulnerable"), float(row.threshold))
+    assert row.figures["recall"].mean == pytest.approx(expected["recall"], abs=0.02)
+
+
+def test_deviations_over_folds_on_validation_are_those_of_validation(tmp_path: Path) -> None:
+    results = [read_json(write_run(tmp_path / str(fold), fold=fold, folds=3) / "result.json") for fold in range(3)]
+    (data,) = report_of(tmp_path).data
+    expected = np.std([result["valid"]["f1"] for result in results], ddof=1)
+    assert data.row("TextCNN").valid["f1"].std == pytest.approx(expected)
 
 
 def test_too_few_resamples_for_so_many_comparisons_are_told(folder: Path) -> None:

@@ -26,6 +26,7 @@ class Averager:
     models: Sequence[Subject]
     objective: Objective | None
     split: str
+    classes: Sequence[str]
     notes: list[str]
     """What could not be averaged is added here."""
 
@@ -48,17 +49,26 @@ class Averager:
         if not title:
             title = f"{names[0]}, average" if len(names) == 1 else f"average of {' and '.join(names)}"
         name = f"{title} of {len(trials)}" if len(names) == 1 else f"{title} ({len(trials)} runs)"
-        folds = list(trials[0].parts)
-        if any(list(trial.parts) != folds for trial in trials):
+        held_out = list(trials[0].parts)
+        if any(list(trial.parts) != held_out for trial in trials):
             self.notes.append(f"{name} is left out: not all of its runs held out the same folds.")
             return
         try:
-            parts = {fold: self._part([trial.parts[fold] for trial in trials]) for fold in folds}
+            parts = {fold: self._part([trial.parts[fold] for trial in trials]) for fold in held_out}
         except UnusableError as error:
             self.notes.append(f"{name} is left out: {error}")
             return
-        over = subjects[0].over if len(folds) < 2 else "folds"
-        yield Subject(name=name, kind="average", trials=(Trial(None, parts),), over=over, members=names)
+        over = subjects[0].over if len(held_out) < 2 else "folds"
+        folds = ", ".join(dict.fromkeys(subject.folds for subject in subjects if subject.folds))
+        yield Subject(
+            name=name,
+            kind="average",
+            trials=(Trial(None, parts),),
+            over=over,
+            members=names,
+            folds=folds,
+            incomplete=folds,
+        )
 
     def _part(self, members: Sequence[Part]) -> Part:
         """Raises ``UnusableError`` where a member's predictions cannot be used."""
@@ -66,15 +76,15 @@ class Averager:
         if len(held_out) < len(members):
             raise UnusableError("predictions of some of its runs cannot be used.")
         runs = [part.run for part in members if part.run is not None]
-        classes = runs[0].record.classes
-        valid = held_out if self.split == "valid" else _on_validation(runs)
-        cut = _threshold(runs, valid, self.objective)
+        valid = held_out if self.split == "valid" else _on_validation(runs, len(self.classes))
+        cut = _threshold(runs, valid, self.objective) if len(self.classes) == 2 else None
         answers = _averaged(held_out, cut)
         figures, on_valid = (
-            figures_of(classification_metrics(each.labels, each.probabilities, classes, cut), self.objective)
+            figures_of(classification_metrics(each.labels, each.probabilities, self.classes, cut), self.objective)
             for each in (answers, _averaged(valid, cut))
         )
-        return Part(figures=figures, valid=on_valid, answers=answers)
+        shown = None if len(self.classes) != 2 else HALF if cut is None else cut
+        return Part(figures=figures, valid=on_valid, answers=answers, threshold=shown)
 
 
 def check_names(asked: Sequence[Sequence[str]], known: Sequence[Sequence[str]]) -> None:
@@ -109,8 +119,8 @@ def _averaged(members: Sequence[Predictions], cut: float | None) -> Predictions:
     return Predictions(first.rows, first.labels, probabilities, predicted_classes(probabilities, cut), first.groups)
 
 
-def _on_validation(runs: Sequence[Run]) -> list[Predictions]:
-    found = [read_predictions(run.record.folder / "predictions_valid.parquet", len(run.record.classes)) for run in runs]
+def _on_validation(runs: Sequence[Run], n_classes: int) -> list[Predictions]:
+    found = [read_predictions(run.record.folder / "predictions_valid.parquet", n_classes) for run in runs]
     if len({each.fingerprint for each in found}) > 1:
         raise UnusableError("its runs were validated on different rows.")
     return found
@@ -123,7 +133,7 @@ def _threshold(runs: Sequence[Run], valid: Sequence[Predictions], objective: Obj
     metric; else it is the mean of those that were given.
     """
     cuts = [threshold(run.record) for run in runs]
-    if len(runs[0].record.classes) != 2 or set(cuts) == {HALF}:
+    if set(cuts) == {HALF}:
         return None
     tuned = [word(run.record.result, "decision", "metric") for run in runs if _is_tuned(run)]
     if not tuned:

@@ -1,27 +1,32 @@
 """From run folders to what is compared: which runs repeat one configuration, and which were measured on the same rows.
 
 Two runs are repetitions of one configuration if their decisive config is equal, seed and fold aside, and their data
-are. Keys that an earlier version did not have yet count as equal where all other runs of the same model and data agree
-on them.
+are. What ``auto`` came to is a part of the config: the effective batch, precision and learning rate factor of the plan.
+Keys that another version did not have yet count as equal where all other runs of the same model and data agree on them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from counterpoise.jsonio import dumps
 from counterpoise.metrics import Objective
-from counterpoise.reports.jobs import REPEATS, JobSummary, job_of
+from counterpoise.reports.jobs import REPEATS, JobSummary, job_of, key_of
 from counterpoise.reports.means import Configuration
-from counterpoise.reports.naming import Named, name_all
+from counterpoise.reports.naming import Named, name_all, unique
 from counterpoise.reports.reading import word
 from counterpoise.reports.runs import RunRecord, read_run
 from counterpoise.tracking.folder import decisive
+
+T = TypeVar("T")
+PLANNED = ("effective_batch", "precision", "lr_factor")
+"""What the plan decides of the result, by hardware. Not ``lr``: a search for it repeats with other seeds."""
 
 Settings = Mapping[str, str]
 """A config flattened: values as they are shown, by dotted key."""
@@ -35,7 +40,17 @@ class Run:
     record: RunRecord
     job: JobSummary
     settings: Settings
-    """The decisive config, seed and fold aside."""
+    """The decisive config, seed and fold aside, and what the plan made of it."""
+
+    @property
+    def version(self) -> str:
+        """Of this package, that the run was computed by; empty where it does not say."""
+        return word(self.record.metadata, "machine", "counterpoise")
+
+    @property
+    def repeats(self) -> tuple[int | None, int | None]:
+        """Seed and fold: what runs of one configuration differ in."""
+        return self.job.seed, self.job.fold
 
     @cached_property
     def data(self) -> str:
@@ -44,7 +59,7 @@ class Run:
         if split:
             return f"folds {sorted((name, str(value)) for name, value in split.items())} {list(self.record.classes)}"
         if self.fingerprint or not self.settings:
-            return self.fingerprint
+            return self.fingerprint or self.record.data
         return f"{self.record.data} {sorted(each for each in self.settings.items() if each[0].startswith('data.'))}"
 
     @property
@@ -103,11 +118,18 @@ class Group:
     def objective(self) -> Objective | None:
         """The one that most of its runs have, the first of equals."""
         known = [run.record.objective for run in self.finished if run.record.objective is not None]
-        if not known:
-            return None
-        counts = Counter(repr(objective.config) for objective in known)
-        most = max(counts.values())
-        return next(objective for objective in known if counts[repr(objective.config)] == most)
+        return _most(known, lambda objective: repr(objective.config))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Those that most of its runs have, the first of equals; empty where no run says its own."""
+        return _most([run.record.classes for run in self.finished if run.record.classes]) or ()
+
+
+def _most(values: Sequence[T], key: Callable[[T], object] = lambda value: value) -> T | None:
+    """The most frequent value by its key, the first of equals; ``None`` of none."""
+    counts = Counter(map(key, values))
+    return max(values, key=lambda value: counts[key(value)], default=None)
 
 
 @dataclass(frozen=True)
@@ -138,7 +160,15 @@ def collect(folders: Sequence[Path]) -> Collection:
 
 def _run(index: int, folder: Path) -> Run:
     record = read_run(folder, course=False)
-    return Run(index, record, job_of(record), flat({**record.config, **dict.fromkeys(REPEATS)}))
+    return Run(index, record, job_of(record), _settings(record))
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    """Empty where a run does not say its config."""
+    if not record.config:
+        return {}
+    planned = {f"plan.{name}": record.plan[name] for name in PLANNED if name in record.plan}
+    return flat({**record.config, **dict.fromkeys(REPEATS), **planned})
 
 
 def flat(config: Mapping[str, object]) -> dict[str, str]:
@@ -170,6 +200,8 @@ def _group(data: str, members: Sequence[Run]) -> Group:
             dataclasses.replace(each, name=name, settings=settings)
             for each, (name, settings) in zip(repeated, named, strict=True)
         ]
+    names = unique([each.name for each in found])
+    found = [dataclasses.replace(each, name=name) for each, name in zip(found, names, strict=True)]
     return Group(data, tuple(found), tuple(notes))
 
 
@@ -179,35 +211,67 @@ def _shown(repeated: Repeated) -> Named:
 
 
 def _same_settings(model: str, runs: Sequence[Run], notes: list[str]) -> list[list[Run]]:
-    """Runs of one model on the same data by settings, keys aside that only the version decides."""
-    sole = _sole(runs)
-    lacking = sorted({key for run in runs if run.settings for key in sole if key not in run.settings})
-    if lacking:
-        keys = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-        notes.append(f"{model}: not all runs say {keys}, as of other versions; they are taken to agree.")
+    """Runs of one model on the same data by settings, keys aside that only the version decides.
+
+    Runs that do not say their config repeat nothing but each other. Nor do runs of different versions that have a seed
+    and fold in common: one of them would have to outdate the other, which only the same config can.
+    """
+    telling = [run for run in runs if run.settings]
+    silent = [run for run in runs if not run.settings]
+    sole = _sole(telling) if telling else set()
     found: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
-    for run in runs:
+    for run in telling:
         found[frozenset((key, value) for key, value in run.settings.items() if key not in sole)].append(run)
-    return list(found.values())
+    answer = [part for each in found.values() for part in _without_clashes(model, each, notes)]
+    return [*answer, silent] if silent else answer
+
+
+def _without_clashes(model: str, runs: Sequence[Run], notes: list[str]) -> list[list[Run]]:
+    """Runs that agree on all keys that they have, split by the keys where two of the same seed and fold differ."""
+    by_keys: dict[frozenset[str], list[Run]] = defaultdict(list)
+    for run in runs:
+        by_keys[frozenset(run.settings)].append(run)
+    if len(by_keys) == 1:
+        return [list(runs)]
+    lacking = sorted(frozenset.union(*by_keys) - frozenset.intersection(*by_keys))
+    keys = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+    repeats = [repeat for each in by_keys.values() for repeat in {run.repeats for run in each if _is_finished(run)}]
+    clash = len(set(repeats)) < len(repeats)
+    taken = (
+        "their seeds are the same, so they are not taken to repeat each other" if clash else "they are taken to agree"
+    )
+    notes.append(f"{model}: not all runs say {keys}, as of other versions; {taken}.")
+    return list(by_keys.values()) if clash else [list(runs)]
+
+
+def _is_finished(run: Run) -> bool:
+    return run.job.status == "finished"
 
 
 def _sole(runs: Sequence[Run]) -> set[str]:
-    """Keys that tell no configurations apart: all runs that have one have the same value.
+    """Keys that tell no configurations apart: all runs that have one have the same value, and its absence is old.
 
-    That some lack it may be a difference all the same: where it was typed, or where those that lack it have something
-    above or below it, as ``lr_factors: {}`` beside ``lr_factors: {head: 2.0}``.
+    That some lack it may be a difference all the same: where a run of the same version has it, where it was typed, or
+    where those that lack it have something above or below it, as ``lr_factors: {}`` beside ``lr_factors: {head: 2.0}``.
     """
     values: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         for key, value in run.settings.items():
             values[key].add(value)
-    typed = {item.lstrip("+").partition("=")[0] for run in runs for item in run.record.overrides}
+    typed = {key_of(item) for run in runs for item in run.record.overrides}
     everywhere = set.intersection(*(set(run.settings) for run in runs))
     return {
         key
         for key, each in values.items()
-        if len(each) == 1 and (key in everywhere or not (key in typed or _is_split(key, values)))
+        if len(each) == 1
+        and (key in everywhere or (_is_of_versions(key, runs) and key not in typed and not _is_split(key, values)))
     }
+
+
+def _is_of_versions(key: str, runs: Sequence[Run]) -> bool:
+    """Whether no version has runs with this key and runs without it."""
+    having, lacking = ({run.version for run in runs if (key in run.settings) == there} for there in (True, False))
+    return not having & lacking
 
 
 def _is_split(key: str, known: Iterable[str]) -> bool:
@@ -220,27 +284,28 @@ def _repeated(runs: Sequence[Run], notes: list[str]) -> Repeated:
     newest: dict[tuple[int | None, int | None], Run] = {}
     others = []
     for run in sorted(runs, key=lambda run: _written(run.record.folder)):
-        if run.job.status != "finished":
+        if not _is_finished(run):
             others.append(run)
             continue
-        key = run.job.seed, run.job.fold
-        outdated = newest.get(key)
-        newest[key] = run
+        outdated = newest.get(run.repeats)
+        newest[run.repeats] = run
         if outdated is not None:
             others.append(outdated)
             what = f"seed {run.job.seed}" + ("" if run.job.fold is None else f", fold {run.job.fold}")
-            notes.append(f"{outdated.record.folder} is outdated by {run.record.folder}, of the same config and {what}.")
+            notes.append(
+                f"{outdated.record.folder} is outdated by {run.record.folder}, of the same config and {what}, "
+                "by the time of result.json."
+            )
     return Repeated(tuple(sorted(newest.values(), key=_place)), tuple(others))
 
 
 def _place(run: Run) -> tuple[float, float]:
     none = -1
-    seed = run.job.seed if isinstance(run.job.seed, int) else none
-    return seed, none if run.job.fold is None else run.job.fold
+    return none if run.job.seed is None else run.job.seed, none if run.job.fold is None else run.job.fold
 
 
 def _written(folder: Path) -> tuple[float, str]:
-    """When a run ended."""
+    """When a run ended. It does not record that: the time of its last file has to do."""
     try:
         return (folder / "result.json").stat().st_mtime, str(folder)
     except OSError:

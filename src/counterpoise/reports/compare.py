@@ -13,16 +13,17 @@ from typing import Final
 import numpy as np
 
 from counterpoise.reports.averages import Averager, check_names
-from counterpoise.reports.collect import Collection, Group, collect
+from counterpoise.reports.collect import Collection, Group, Run, collect
 from counterpoise.reports.comparisons import compare_all
 from counterpoise.reports.draws import draw_all
 from counterpoise.reports.entries import entries
+from counterpoise.reports.naming import tell_apart, unique
 from counterpoise.reports.publication import paragraph
-from counterpoise.reports.reading import section, whole
+from counterpoise.reports.reading import section
 from counterpoise.reports.report import DataSet, Method, Report
 from counterpoise.reports.rows import make_row, rank
 from counterpoise.reports.statistics.resample import repeats
-from counterpoise.reports.subjects import Reader, Subject
+from counterpoise.reports.subjects import Reader, Subject, figures_of, supports
 
 METHOD: Final = Method()
 FEW: Final = 30
@@ -54,7 +55,7 @@ def make_report(
     unnamed = [
         _data_set(group, split, method, averages) for group, split in zip(collection.groups, splits, strict=True)
     ]
-    names = _unique([(each.name, each.fingerprint) for each in unnamed])
+    names = _names(collection.groups, unnamed)
     data = tuple(dataclasses.replace(each, name=name) for each, name in zip(unnamed, names, strict=True))
     runs = entries(collection, splits)
     return Report(
@@ -76,17 +77,18 @@ def _split(group: Group) -> str:
     held_out = group.finished[0].job.split.get("held_out")
     if held_out in ("test", "valid"):
         return str(held_out)
-    return "test" if group.finished[0].record.result.get("test") else "valid"
+    return "test" if any(section(run.record.result, "test") for run in group.finished) else "valid"
 
 
 def _data_set(group: Group, split: str, method: Method, averages: Sequence[Sequence[str]]) -> DataSet:
     notes = list(group.notes)
+    group = _measured(group, split, notes)
     reader = Reader(group, split, notes)
     objective = group.objective
     models = sorted(reader.models(), key=lambda subject: rank(subject, objective))
-    subjects = [*models, *Averager(models, objective, split, notes).all(averages), *reader.baselines()]
+    averaged = Averager(models, objective, split, group.classes, notes).all(averages)
+    subjects = _named([*models, *averaged, *reader.baselines()])
     draws = draw_all(subjects, reader.held_out, objective, method, group.data)
-    first = group.finished[0]
     counts = _counts(group, reader, split)
     metric = objective.name if objective is not None else ""
     comparisons = compare_all(subjects, draws, metric, method, sum(counts.values()), notes)
@@ -97,18 +99,24 @@ def _data_set(group: Group, split: str, method: Method, averages: Sequence[Seque
         notes.append(
             f"The rarest class has {rarest} held-out rows: intervals of figures that hang on it are too narrow."
         )
+    if split == "valid":
+        notes.append(
+            "The held-out rows are validation rows: epochs, thresholds and the best row were chosen on them, so that "
+            "figures are rather better than on new rows."
+        )
     return DataSet(
-        name=first.record.data,
-        fingerprint=first.fingerprint,
+        name=next((run.record.data for run in group.finished if run.record.data), ""),
+        fingerprint=next((run.fingerprint for run in group.finished if run.fingerprint), ""),
         split="out of fold" if len(_folds(subjects)) > 1 else split,  # type: ignore[arg-type]
         size=sum(counts.values()),
-        classes=first.record.classes,
+        classes=group.classes,
         counts=counts,
         metric=metric,
         maximise=objective is None or objective.maximise,
         rows=tuple(make_row(subject, objective, split, method, draws.get(subject.name)) for subject in subjects),
         comparisons=comparisons,
         notes=tuple(dict.fromkeys(notes)),
+        chosen_here=split == "valid",
     )
 
 
@@ -118,23 +126,67 @@ def _folds(subjects: Sequence[Subject]) -> set[int | None]:
 
 def _counts(group: Group, reader: Reader, split: str) -> dict[str, int]:
     """Held-out rows of each class, of all folds together."""
-    runs = {run.job.fold: run for run in group.finished}
-    totals: Counter[str] = Counter()
-    for fold, run in runs.items():
+    totals = np.zeros(len(group.classes), object)
+    for fold in {run.job.fold for run in group.finished}:
         known = reader.held_out.get(fold)
-        classes = run.record.classes
         if known is not None:
-            totals.update(dict(zip(classes, np.bincount(known.labels, minlength=len(classes)).tolist(), strict=True)))
+            totals += np.bincount(known.labels, minlength=len(group.classes)).astype(object)
         else:
-            nodes = section(run.record.result, split, "per_class")
-            totals.update({name: whole(nodes.get(name), "support") or 0 for name in classes})
-    return {name: totals[name] for name in group.finished[0].record.classes}
+            counted = (supports(run, split, group.classes) for run in group.finished if run.job.fold == fold)
+            totals += np.array(next((counts for counts in counted if any(counts)), 0), object)
+    return dict(zip(group.classes, totals.tolist(), strict=True))
 
 
-def _unique(each: Sequence[tuple[str, str]]) -> list[str]:
-    """Names of data sets; those that occur twice are told apart by their fingerprint."""
-    counts = Counter(name for name, _ in each)
-    return [name if counts[name] == 1 else f"{name} ({fingerprint[:8]})" for name, fingerprint in each]
+def _measured(group: Group, split: str, notes: list[str]) -> Group:
+    """Without runs that have no deciding figure on the split where others have one, which ``notes`` are told."""
+    objective = group.objective
+    metric = "figures" if objective is None else objective.name
+
+    def is_measured(run: Run) -> bool:
+        figures = figures_of(section(run.record.result, split), objective)
+        return bool(figures) if objective is None else metric in figures
+
+    if not any(map(is_measured, group.finished)):
+        return group
+    kept = []
+    for each in group.configurations:
+        without = [run for run in each.runs if not is_measured(run)]
+        if without:
+            folders = ", ".join(str(run.record.folder) for run in without)
+            notes.append(f"{each.name} is without {folders}: no {metric} on {split}.")
+        runs = tuple(run for run in each.runs if is_measured(run))
+        kept.append(dataclasses.replace(each, runs=runs, others=(*each.others, *without)))
+    return dataclasses.replace(group, configurations=tuple(kept))
+
+
+def _named(subjects: Sequence[Subject]) -> list[Subject]:
+    """With names that are all different. Models come first, so that theirs stay."""
+    models = {subject.name for subject in subjects if subject.kind == "model"}
+    names = [
+        f"{each.name} ({each.kind})" if each.kind != "model" and each.name in models else each.name for each in subjects
+    ]
+    return [dataclasses.replace(each, name=name) for each, name in zip(subjects, unique(names), strict=True)]
+
+
+def _names(groups: Sequence[Group], data: Sequence[DataSet]) -> list[str]:
+    """Names of data sets, all different."""
+    return tell_apart([_facts(group, each) for group, each in zip(groups, data, strict=True)])
+
+
+def _facts(group: Group, data: DataSet) -> list[str]:
+    """The name, and what may tell this data set from others of the same name."""
+    split = group.finished[0].job.split
+    return [
+        data.name or "unknown data",
+        data.fingerprint[:8],
+        f"{split.get('folds', 'no')} folds",
+        f"held out as {split.get('held_out', 'is')}",
+        f"dealt by {split.get('by', 'nobody')}",
+        f"share for validation {split.get('valid_share')}",
+        f"dealt with seed {split.get('seed')}",
+        f"{data.size} rows",
+        f"classes {', '.join(data.classes)}",
+    ]
 
 
 def _publication(collection: Collection, data: Sequence[DataSet], method: Method) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 from counterpoise.jsonio import to_plain
 from counterpoise.reports.collect import Collection, Run, differences_between
 from counterpoise.reports.diagnosis import diagnose
+from counterpoise.reports.jobs import key_of
 from counterpoise.reports.reading import finite, items, number, section, whole, word
 from counterpoise.reports.report import RunEntry
 from counterpoise.reports.runs import RunRecord, read_run
-from counterpoise.reports.subjects import figures_of
+from counterpoise.reports.subjects import figures_of, within
 
 COMMAND = "python src/train.py"
 HALF = 0.5
 """The threshold of the more probable of two classes."""
+MOST_SECONDS = 1e9
+"""Thirty years."""
 OF_A_SWEEP = "sweep"
 """The group that says what a multirun varies: a job by itself has the values."""
 
@@ -43,23 +47,23 @@ def _entry(run: Run, place: tuple[int, str] | None, splits: Sequence[str], first
     record = run.record
     seen = record if record.result else read_run(record.folder)  # of one that ended early, the epochs that it had
     split = splits[place[0]] if place is not None else ("test" if record.result.get("test") else "valid")
-    seed, fold = run.job.seed, run.job.fold
+    outdated = bool(record.failure and record.result)  # what stands there is an earlier attempt's
     return RunEntry(
         folder=record.folder,
         status=record.status,
         model=record.model,
         data=record.data,
-        seed=seed if isinstance(seed, int) else None,
-        fold=fold,
+        seed=run.job.seed,
+        fold=run.job.fold,
         data_set=None if place is None else place[0],
         row="" if place is None else place[1],
         message="" if record.status == "finished" else record.message or record.ended_by,
         metric=record.objective.name if record.objective else word(record.result, "objective", "metric"),
-        score=_score(seen),
-        best_epoch=_best_epoch(seen),
+        score=None if outdated else _score(seen),
+        best_epoch=None if outdated else _best_epoch(seen),
         epochs=whole(record.result, "epochs") or len(seen.epochs),
         seconds=_seconds(seen),
-        figures=figures_of(section(record.result, split), record.objective),
+        figures={} if outdated else figures_of(section(record.result, split), record.objective),
         differs=differences_between(first.settings, run.settings),
         command=command(record),
         fingerprint=run.fingerprint,
@@ -80,19 +84,25 @@ def command(record: RunRecord) -> str:
 
 
 def _of_a_sweep(override: str) -> bool:
-    return override.lstrip("+").partition("=")[0] == OF_A_SWEEP
+    return key_of(override) == OF_A_SWEEP
 
 
 def threshold(record: RunRecord) -> float:
     """The probability from which class 1 of two is predicted; 0.5 where the run does not say."""
     value = number(record.result, "decision", "threshold")
-    return value if finite(value) else HALF
+    return value if within(value, 0, 1) else HALF
 
 
 def temperature(record: RunRecord) -> float:
     """By which logits were divided; 1 where the run does not say."""
     value = number(record.result, "decision", "temperature")
-    return value if finite(value) else 1.0
+    return value if within(value, 0, math.inf) and value > 0 else 1.0
+
+
+def duration(node: object) -> float | None:
+    """Its ``seconds``; ``None`` if it has none, or more than can be."""
+    value = number(node, "seconds")
+    return value if finite(value) and 0 <= value <= MOST_SECONDS else None
 
 
 def versions(record: RunRecord) -> dict[str, str]:
@@ -116,10 +126,10 @@ def _best_epoch(record: RunRecord) -> int | None:
 
 
 def _seconds(record: RunRecord) -> float | None:
-    total = number(record.result, "seconds")
-    if finite(total):
+    total = duration(record.result)
+    if total is not None:
         return total
-    spent = [epoch.seconds for epoch in record.epochs if finite(epoch.seconds)]
+    spent = [value for epoch in record.epochs if (value := duration({"seconds": epoch.seconds})) is not None]
     return sum(spent) if spent else None
 
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from counterpoise.reports.reading import find, section
+from counterpoise.reports.reading import find, finite, number, section, whole, word
 from counterpoise.reports.runs import RunRecord, read_run
 
 METRICS = ("accuracy", "f1", "precision", "recall", "macro_f1", "roc_auc", "pr_auc")
 """Figures that tables show, beside the objective's."""
 REPEATS = ("seed", "fold")
 """What varies between repetitions of one configuration."""
+
+MOST_DIGITS = 18
+"""Of a seed or fold; more do not fit into 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,12 @@ class JobSummary:
     @property
     def configuration(self) -> tuple[str, ...]:
         """What this job shares with those that differ in the seed or the fold alone."""
-        return tuple(item for item in self.overrides if item.lstrip("+").partition("=")[0] not in REPEATS)
+        return tuple(item for item in self.overrides if key_of(item) not in REPEATS)
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets, adds (``+``) or takes away (``~``)."""
+    return override.lstrip("+~").partition("=")[0]
 
 
 def read_job(folder: Path) -> JobSummary:
@@ -65,16 +73,17 @@ def job_of(record: RunRecord) -> JobSummary:
         return JobSummary(record.folder, status, record.overrides, **facts)
     result = record.result
     objective = section(result, "objective")
-    names = dict.fromkeys([*METRICS, str(objective.get("metric"))])
+    metric, score = word(objective, "metric") or None, number(objective, "score")
+    names = dict.fromkeys([*METRICS, *([] if metric is None else [metric])])
     split = "test" if result.get("test") else "valid"
     baselines = section(result, "baselines")
     return JobSummary(
         record.folder,
         status,
         record.overrides,
-        score=objective.get("score"),
+        score=score if finite(score) else None,
         maximise=objective.get("maximise") is not False,
-        objective=objective.get("metric"),
+        objective=metric,
         figures=_numbers(section(result, split), names),
         baselines={name: _numbers(section(baselines, name, split), names) for name in baselines},
         **facts,
@@ -91,10 +100,11 @@ def _why(record: RunRecord) -> str:
 def _repeat(record: RunRecord) -> dict[str, Any]:
     """Seed, fold, and what the fold is of; a job that failed early has but its overrides."""
     split = record.fold_facts
-    given = dict(item.lstrip("+").partition("=")[::2] for item in record.overrides)
+    given = {key_of(item): item.partition("=")[2] for item in record.overrides}
     seed, fold = (_integer(given.get(name)) for name in REPEATS)
+    told = None if record.failure else whole(record.result, "seed")
     return {
-        "seed": seed if record.failure else record.result.get("seed", seed),
+        "seed": next((each for each in (told, seed, record.seed) if each is not None), None),
         "fold": split.get("fold", fold),
         "split": {name: value for name, value in split.items() if name != "fold"},
         "classes": record.classes,
@@ -102,7 +112,7 @@ def _repeat(record: RunRecord) -> dict[str, Any]:
 
 
 def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _numbers(figures: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:

@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Final
 
 from counterpoise.reports.jobs import METRICS, JobSummary
 
 WHOLE = "all jobs"
 """The name of a configuration where there is but one."""
-SEEDS, FOLDS, NESTED = "seeds", "folds", "seeds of means over folds"
+SEEDS: Final = "seeds"
+FOLDS: Final = "folds"
+NESTED: Final = "seeds of means over folds"
 """What a ± is over."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +58,11 @@ def read_predictions(path: Path, n_classes: int) -> Predictions:
     Raises:
         UnusableError: if the file is missing or damaged, or its answers are no probabilities of these classes.
     """
-    table = _read(path)
+    with _readable(path):
+        return _predictions(_read(path), path, n_classes)
+
+
+def _predictions(table: pa.Table, path: Path, n_classes: int) -> Predictions:
     rows, labels = _keys(table, path, n_classes)
     order = np.argsort(rows, kind="stable")
     probabilities = _probabilities(table, "probabilities", path, n_classes)
@@ -64,31 +70,54 @@ def read_predictions(path: Path, n_classes: int) -> Predictions:
     predicted = _integers(table, "predicted", path) if "predicted" in given else predicted_classes(probabilities)
     if predicted.min(initial=0) < 0 or predicted.max(initial=0) >= n_classes:
         raise UnusableError(f"{path}: predicted classes must be from 0 to {n_classes - 1}.")
-    groups = np.array(table["group"].to_pylist(), object)[order].astype(str) if "group" in given else None
-    return Predictions(rows[order], labels[order], probabilities[order], predicted[order], groups)
+    groups = _groups(table["group"]) if "group" in given else None
+    members = None if groups is None else groups[order]
+    return Predictions(rows[order], labels[order], probabilities[order], predicted[order], members)
+
+
+def _groups(column: pa.ChunkedArray) -> NDArray[Any] | None:
+    """The group of each row ``[N]``; a row without one is a group of its own. ``None`` where none has one."""
+    values = column.to_pylist()
+    if all(value is None for value in values):
+        return None
+    names = [f"{place}: none" if value is None else f"group {value}" for place, value in enumerate(values)]
+    return np.array(names, str)
 
 
 def read_baselines(path: Path, n_classes: int) -> dict[str, Predictions]:
     """The baselines' predictions for a split, by name; raises as :func:`read_predictions`."""
-    table = _read(path)
-    rows, labels = _keys(table, path, n_classes)
-    order = np.argsort(rows, kind="stable")
-    found = {}
-    for name in table.column_names:
-        if name not in KEYS:
-            answers = _probabilities(table, name, path, n_classes)[order]
-            found[name] = Predictions(rows[order], labels[order], answers, predicted_classes(answers))
-    return found
+    with _readable(path):
+        table = _read(path)
+        rows, labels = _keys(table, path, n_classes)
+        order = np.argsort(rows, kind="stable")
+        found = {}
+        for name in table.column_names:
+            if name not in KEYS:
+                answers = _probabilities(table, name, path, n_classes)[order]
+                found[name] = Predictions(rows[order], labels[order], answers, predicted_classes(answers))
+        return found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever Arrow or NumPy raise at columns of odd types is that the file cannot be used."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UnusableError(f"{path} cannot be used: {reason}.") from error
 
 
 def _read(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read()
+            table = file.read()
     except FileNotFoundError as error:
         raise UnusableError(f"{path} is missing.") from error
-    except (OSError, ValueError) as error:  # Arrow's own errors are among these
-        raise UnusableError(f"{path} cannot be used: {str(error).splitlines()[0]}.") from error
+    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+    if twice:
+        raise UnusableError(f"{path} has column {twice[0]} twice.")
+    return table
 
 
 def _keys(table: pa.Table, path: Path, n_classes: int) -> tuple[Ints, Ints]:
@@ -112,10 +141,13 @@ def _integers(table: pa.Table, name: str, path: Path) -> Ints:
 
 def _probabilities(table: pa.Table, name: str, path: Path, n_classes: int) -> Floats:
     column = _column(table, name, path)
+    inner = getattr(column.type, "value_type", pa.null())
+    if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+        raise UnusableError(f"{path}: column {name} holds no lists of numbers.")
     try:
         lengths = pc.unique(pc.list_value_length(column)).to_pylist() if len(column) else [n_classes]
         flat = pc.list_flatten(column).to_numpy().astype(np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
         raise UnusableError(f"{path}: column {name} holds no lists of numbers.") from error
     if lengths != [n_classes]:
         raise UnusableError(f"{path}: expected {n_classes} probabilities in each row of {name}.")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.metrics import METRICS, Objective
+from counterpoise.metrics import Objective
 from counterpoise.reports.draws import Draws, interval_over_rows
-from counterpoise.reports.entries import temperature, threshold
-from counterpoise.reports.reading import finite, number, section, whole
+from counterpoise.reports.entries import duration, temperature, threshold
+from counterpoise.reports.reading import number, section, whole
 from counterpoise.reports.report import Calibration, Figure, Interval, Method, Repetition, Row
 from counterpoise.reports.statistics.spread import (
     both_interval,
@@ -22,13 +22,11 @@ from counterpoise.reports.statistics.spread import (
     variance_of_mean,
     variance_over_rows,
 )
-from counterpoise.reports.subjects import Subject, Trial
+from counterpoise.reports.subjects import BOUNDS, Part, Subject, Trial, within
 
 Floats = NDArray[np.float64]
 
 UNBOUNDED = (-math.inf, math.inf)
-BOUNDS = {**dict.fromkeys(METRICS, (0.0, 1.0)), "mcc": (-1.0, 1.0), "log_loss": (0.0, math.inf)}
-"""Of the metrics; an interval that is computed by a formula is cut off there."""
 
 
 def make_row(subject: Subject, objective: Objective | None, split: str, method: Method, draws: Draws | None) -> Row:
@@ -39,8 +37,8 @@ def make_row(subject: Subject, objective: Objective | None, split: str, method: 
         kind=subject.kind,
         model=subject.model,
         settings=subject.settings,
-        figures=_figures(subject, [trial.figures for trial in subject.trials], method, draws),
-        valid=_figures(subject, [trial.valid for trial in subject.trials], method, None),
+        figures=_figures(subject, lambda measured: measured.figures, method, draws),
+        valid=_figures(subject, lambda measured: measured.valid, method, None),
         repetitions=tuple(_repetition(trial, objective) for trial in subject.trials),
         over=subject.over,
         best_seed=None if best is None else best.seed,
@@ -50,6 +48,7 @@ def make_row(subject: Subject, objective: Objective | None, split: str, method: 
         seconds=_seconds(subject),
         threshold=_thresholds(subject),
         calibration=_calibration(subject, split),
+        incomplete=subject.incomplete,
     )
 
 
@@ -59,39 +58,40 @@ def score(figures: Mapping[str, float], objective: Objective | None) -> float | 
 
 
 def best_trial(subject: Subject, objective: Objective | None) -> Trial | None:
-    """The repetition with the best score on validation, the first of equals; ``None`` where none has one."""
+    """The repetition with the best score on validation, the first of equals.
+
+    ``None`` where none has one, and where folds are missing: means over other folds say nothing of which is better.
+    """
     scored = [(value, trial) for trial in subject.trials if (value := score(trial.valid, objective)) is not None]
-    if not scored or objective is None or subject.kind != "model":
+    if not scored or objective is None or subject.kind != "model" or subject.folds:
         return None
     sign = 1 if objective.maximise else -1
     return max(scored, key=lambda each: sign * each[0])[1]
 
 
-def rank(subject: Subject, objective: Objective | None) -> float:
-    """What models are ordered by, best first: their mean score on validation; those without one come last."""
+def rank(subject: Subject, objective: Objective | None) -> tuple[bool, float]:
+    """What models are ordered by, best first: their mean score on validation; those without one come last.
+
+    Those that lack folds stand behind all others.
+    """
     scores = [score(trial.valid, objective) for trial in subject.trials]
     known = [value for value in scores if value is not None]
     if objective is None or not known:
-        return float("inf")
-    return -mean(known) if objective.maximise else mean(known)
+        return bool(subject.folds), math.inf
+    return bool(subject.folds), -mean(known) if objective.maximise else mean(known)
 
 
 def _figures(
-    subject: Subject, each: Sequence[Mapping[str, float]], method: Method, draws: Draws | None
+    subject: Subject, figures_of: Callable[[Trial | Part], Mapping[str, float]], method: Method, draws: Draws | None
 ) -> dict[str, Figure]:
-    """Of the metrics that all repetitions have."""
+    """Of the metrics that all repetitions have. Their deviation is over repetitions; of a single one over its folds."""
+    each = [figures_of(trial) for trial in subject.trials]
+    spread_over = [figures_of(part) for part in subject.trials[0].parts.values()] if subject.over == "folds" else each
     names = [name for name in each[0] if all(name in figures for figures in each)]
     return {
-        name: _figure(name, [figures[name] for figures in each], _spread(subject, name, each), method, draws)
+        name: _figure(name, [figures[name] for figures in each], std([one[name] for one in spread_over]), method, draws)
         for name in names
     }
-
-
-def _spread(subject: Subject, name: str, each: Sequence[Mapping[str, float]]) -> float | None:
-    """Over repetitions; of a single one over its folds."""
-    if subject.over == "folds":
-        return std([part.figures[name] for part in subject.trials[0].parts.values()])
-    return std([figures[name] for figures in each])
 
 
 def _figure(name: str, values: Sequence[float], spread: float | None, method: Method, draws: Draws | None) -> Figure:
@@ -144,14 +144,14 @@ def _parameters(subject: Subject) -> int | None:
 
 
 def _seconds(subject: Subject) -> float | None:
-    spent = [number(run.record.result, "seconds") for run in subject.runs]
-    known = [value for value in spent if finite(value)]
+    known = [value for run in subject.runs if (value := duration(run.record.result)) is not None]
     return sum(known) if known else None
 
 
 def _thresholds(subject: Subject) -> str:
     """Empty for more classes than two."""
     found = [threshold(run.record) for run in subject.runs if len(run.record.classes) == 2]
+    found += [part.threshold for trial in subject.trials for part in trial.parts.values() if part.threshold is not None]
     if not found:
         return ""
     low, high = (f"{value:.4g}" for value in (min(found), max(found)))
@@ -160,8 +160,9 @@ def _thresholds(subject: Subject) -> str:
 
 def _calibration(subject: Subject, split: str) -> Calibration | None:
     nodes = [section(run.record.result, "calibration", split) for run in subject.runs]
-    before = [value for node in nodes if finite(value := number(node, "before"))]
-    after = [value for node in nodes if finite(value := number(node, "after"))]
+    before, after = (
+        [value for node in nodes if within(value := number(node, name), 0, 1)] for name in ("before", "after")
+    )
     if not before or len(before) != len(after):
         return None
     scale = mean([temperature(run.record) for run in subject.runs])

@@ -17,6 +17,9 @@ from counterpoise.reports.reading import find, finite, items, load, number, sect
 SPLIT = {"folds": int, "fold": int, "held_out": str, "records": int, "rows": str}
 """What a run's metadata must say of its folds: see :func:`counterpoise.data.folds.refold`."""
 
+MOST_FOLDS = 10_000
+"""What says that it has more is damaged."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
@@ -112,8 +115,10 @@ class RunRecord:
     def fold_facts(self) -> Mapping[str, Any]:
         """Which fold of what was held out; empty for the splits of the source itself, and where not all is said."""
         facts = section(self.metadata, "data_notes", "split")
-        whole_facts = all(isinstance(facts.get(name), kind) for name, kind in SPLIT.items())
-        return facts if facts.get("kind") == "folds" and whole_facts else {}
+        all_there = all(isinstance(facts.get(name), kind) for name, kind in SPLIT.items())
+        if facts.get("kind") != "folds" or not all_there:
+            return {}
+        return facts if 0 <= facts["fold"] < facts["folds"] <= MOST_FOLDS else {}
 
     @property
     def fold(self) -> int | None:

@@ -22,8 +22,7 @@ def std(values: Sequence[float]) -> float | None:
     """The sample standard deviation (n − 1); ``None`` for fewer than two values."""
     if len(values) < 2:
         return None
-    centre = mean(values)
-    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+    return math.dist(values, [mean(values)] * len(values)) / math.sqrt(len(values) - 1)
 
 
 def variance_of_mean(values: Sequence[float]) -> tuple[float, float] | None:
