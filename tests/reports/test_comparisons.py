@@ -81,3 +81,14 @@ def test_a_curve_of_few_points_has_nearly_the_same_area(monkeypatch: pytest.Monk
     for name in ("roc_auc", "pr_auc"):
         np.testing.assert_allclose(coarse[name], exact[name], atol=1e-3)
         assert (coarse[name] != exact[name]).any()
+
+
+def test_of_many_models_the_best_are_averaged(tmp_path: Path) -> None:
+    for number in range(4):
+        for seed in (1, 2):
+            typed = {"overrides": [f"optimizer.lr={number}"], "changes": {"optimizer.lr": number}}
+            write_run(tmp_path / f"{number}-{seed}", seed=seed, skill=1 + number / 2, **typed)
+    (data,) = make_report(find_runs(tmp_path), title="test", method=Method(resamples=50, compared=2)).data
+    models = [row.name for row in data.rows if row.kind == "model"]
+    assert [row.members for row in data.rows if row.kind == "average"] == [(name,) for name in models[:2]]
+    assert "Averages over seeds are those of the 2 best models of 4." in data.notes
