@@ -27,12 +27,17 @@ class Averager:
     objective: Objective | None
     split: str
     classes: Sequence[str]
+    most: int
+    """Models whose repetitions are averaged without being asked for, best first."""
     notes: list[str]
     """What could not be averaged is added here."""
 
     def all(self, asked: Sequence[Sequence[str]]) -> list[Subject]:
-        """The averages that are always made, and those that are asked for by the names of rows."""
-        found = [each for subject in self.models if len(subject.trials) > 1 for each in self._of([subject])]
+        """The averages that are always made, of the best rows where there are many, and those that are asked for."""
+        repeated = [subject for subject in self.models if len(subject.trials) > 1]
+        if len(repeated) > self.most:
+            self.notes.append(f"Averages over seeds are those of the {self.most} best models of {len(repeated)}.")
+        found = [each for subject in repeated[: self.most] for each in self._of([subject])]
         different = {subject.model for subject in self.models}
         if 2 <= len(self.models) <= MOST_ROWS and len(different) > 1:
             found += self._of(self.models, "average of all")

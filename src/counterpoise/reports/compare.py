@@ -86,7 +86,7 @@ def _data_set(group: Group, split: str, method: Method, averages: Sequence[Seque
     reader = Reader(group, split, notes)
     objective = group.objective
     models = sorted(reader.models(), key=lambda subject: rank(subject, objective))
-    averaged = Averager(models, objective, split, group.classes, notes).all(averages)
+    averaged = Averager(models, objective, split, group.classes, method.compared, notes).all(averages)
     subjects = _named([*models, *averaged, *reader.baselines()])
     draws = draw_all(subjects, reader.held_out, objective, method, group.data)
     counts = _counts(group, reader, split)
