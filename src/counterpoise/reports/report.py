@@ -86,6 +86,8 @@ class Row:
     threshold: str = ""
     """From which probability class 1 is predicted, as text: ``0.5``, or the range over runs of what was tuned."""
     calibration: Calibration | None = None
+    incomplete: str = ""
+    """What its figures lack, in plain words: ``2 of 5 folds``, ``3 of 5 seeds collapsed``. Empty where all is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,8 @@ class DataSet:
     comparisons: tuple[Comparison, ...] = ()
     notes: tuple[str, ...] = ()
     """What could not be compared or pooled, and why."""
+    chosen_here: bool = False
+    """Whether the held-out rows are validation rows: epochs, thresholds and the best row were chosen on them."""
 
     def row(self, name: str) -> Row:
         """The row of this name."""
