@@ -116,7 +116,11 @@ def as_svg(drawn: Any, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.S)
     text = re.sub(r"<[^>]*>", _tag, text)  # what a name says stands between tags, and is left alone
-    return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg role="img" aria-label="{label}" \1>', text, count=1)
+    return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", lambda found: _opened(found, label), text, count=1)
+
+
+def _opened(found: re.Match[str], label: str) -> str:
+    return f'<svg role="img" aria-label="{label}" {found[1]}>'
 
 
 def _tag(found: re.Match[str]) -> str:
@@ -130,8 +134,14 @@ def _variable(found: re.Match[str]) -> str:
     return f"var({_VARIABLES[found[0]]})" if found[0] in _VARIABLES else found[0]
 
 
+def shorter(text: str, longest: int) -> str:
+    """At most so many characters: of a longer text the middle is left out."""
+    end = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[: longest - 1 - end]}…{text[-end:]}"
+
+
 def named(text: str, longest: int = LONGEST_NAME) -> str:
     """A name as a picture shows it: one line of it, not too long; one that begins with _ would be left out."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    short = flat if len(flat) <= longest else flat[: longest - 1] + "…"
+    short = shorter(flat, longest)
     return f" {short}" if short.startswith("_") else short

@@ -155,8 +155,10 @@ class DataSet:
 
     @property
     def best(self) -> Row | None:
-        """The best model by validation; ``None`` where no run finished."""
-        return next((row for row in self.rows if row.kind == "model"), None)
+        """The best model by validation; ``None`` where no run finished, or nothing says which one it is."""
+        first = next((row for row in self.rows if row.kind == "model"), None)
+        scored = first is not None and any(each.score is not None for each in first.repetitions)
+        return first if self.metric and scored else None
 
 
 @dataclass(frozen=True, kw_only=True)

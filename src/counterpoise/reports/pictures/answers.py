@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.inks import BLUE, COLORS, FAINT, INK, MUTED, PAPER, figure, named
+from counterpoise.metrics import CALIBRATION_BINS as BINS
 from counterpoise.reports.pictures.material import Answers, Floats, Ints, Material
 
 SHOWN_CLASSES = 6
@@ -17,8 +18,6 @@ MOST_NAMES = 60
 """Classes up to which it has their names."""
 MOST_POINTS = 400
 """Of a curve; longer ones are thinned."""
-BINS = 15
-"""Of confidence, as of the calibration error: see :func:`counterpoise.metrics.classification_metrics`."""
 
 
 def confusion_matrix(material: Material) -> Any | None:

@@ -67,7 +67,8 @@ def _drawn(folder: Path, render: Callable[[Any], T], names: Collection[str] = PI
                 figure = draw(files)
             rendered = None if figure is None else render(figure)
         except Exception as error:  # files of any age and in any state; the others can be drawn all the same
-            log.warning("%s of %s could not be drawn: %s.", name, folder, str(error) or type(error).__name__)
+            why = str(error).removesuffix(".") or type(error).__name__
+            log.warning("%s of %s could not be drawn: %s.", name, folder, why)
             continue
         if rendered is not None:
             yield name, rendered
