@@ -99,18 +99,20 @@ def as_png(drawn: Any) -> bytes:
     return target.getvalue()
 
 
-def as_svg(drawn: Any, label: str) -> str:
+def as_svg(drawn: Any, label: str, shrink: tuple[float, float] = (1.0, 1.0)) -> str:
     """A figure as an SVG element to stand in a page: text as text, and colours as the page's variables.
 
     Args:
         drawn: the figure.
         label: what it shows, for those who do not see it; it has to be escaped already.
+        shrink: by what to multiply width and height: its text is the larger for it, on a page that gives it a width.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     target = io.BytesIO()
     with drawing():
         canvas: Any = FigureCanvasSVG(drawn)
+        drawn.set_size_inches(drawn.get_size_inches() * shrink)
         canvas.print_svg(target, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = target.getvalue().decode("utf-8")
     text = text[text.index("<svg") :]

@@ -112,7 +112,7 @@ def _data(report: Report, data: DataSet) -> dict[str, Any]:
         "metrics": metrics,
         "rows": list(zip(data.rows, _places(data), strict=True)),
         "order": sentences.order_of(data),
-        "picture": _comparison(report, data),
+        "pictures": _comparison(report, data),
         "comparisons": [
             (each, *figures.interval_of_difference(each), sentences.comparison_line(data, each))
             for each in data.comparisons[:SHOWN_COMPARISONS]
@@ -125,17 +125,18 @@ def _data(report: Report, data: DataSet) -> dict[str, Any]:
     }
 
 
-def _comparison(report: Report, data: DataSet) -> Markup | None:
+def _comparison(report: Report, data: DataSet) -> dict[str, Markup]:
+    """The picture for a wide screen and for a narrow one, by these words."""
     from counterpoise.inks import as_svg
-    from counterpoise.reports.pictures.comparison import draw_data_set
+    from counterpoise.reports.pictures.comparison import draw_data_set, draw_narrow
 
+    label = str(escape(f"figures of the rows of {data.name}, with intervals, and curves on validation"))
     try:
-        drawn = draw_data_set(report, data)
-        label = str(escape(f"figures of the rows of {data.name}, with intervals, and curves on validation"))
-        return None if drawn is None else Markup(as_svg(drawn, label))
+        drawn = {"wide": draw_data_set(report, data), "narrow": draw_narrow(report, data)}
+        return {width: Markup(as_svg(each, label)) for width, each in drawn.items() if each is not None}
     except Exception as error:  # a page without this picture says all the same in its tables
         log.warning("The picture of %s could not be drawn: %s.", data.name, str(error) or type(error).__name__)
-        return None
+        return {}
 
 
 def _places(data: DataSet) -> Iterator[Place | None]:

@@ -95,7 +95,7 @@ def roc_pr_curves(material: Material) -> Any | None:
     right.set(xlabel="recall", ylabel="precision")
     for axes in (left, right):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.legend(*axes.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
+        axes.legend(*axes.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=1)
     count = len(answers.classes)
     left.set_title(f"ROC, {answers.where}")
     right.set_title("Precision and recall" if count == 2 else f"{len(shown)} of {count} classes, one against rest")

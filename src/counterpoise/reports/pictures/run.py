@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PLOTS = "plots"
 """The folder's name within the run's."""
+ON_A_PAGE = (0.7, 0.85)
+"""Of a picture's width and height: within a page it has to be read on a phone too."""
 PICTURES: Mapping[str, Callable[[Material], Any | None]] = MappingProxyType(
     {
         "training_curves": training_curves,
@@ -52,7 +54,7 @@ def draw_run(folder: Path) -> list[Path]:
 
 def svgs_of(folder: Path, label: str, names: Collection[str]) -> dict[str, str]:
     """Some of these pictures as SVG elements by name, for a page; ``label`` is of the run, escaped already."""
-    return dict(_drawn(folder, lambda figure: as_svg(figure, label), names))
+    return dict(_drawn(folder, lambda figure: as_svg(figure, label, ON_A_PAGE), names))
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:
