@@ -163,7 +163,7 @@ def test_a_phone_shows_every_picture_whole_and_with_text_that_can_be_read(browse
     boxes = (
         "all => all.filter(b => b.offsetWidth).map(b => [b.scrollWidth - b.clientWidth, "
         "Math.min(...[...b.querySelectorAll('text')].map(t => parseFloat(getComputedStyle(t).fontSize) * "
-        "t.getScreenCTM().a))])"
+        "Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)))])"
     )
     found = opened.page.eval_on_selector_all("figure .box", boxes)
     assert len(found) > 6
