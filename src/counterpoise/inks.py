@@ -99,24 +99,30 @@ def as_png(drawn: Any) -> bytes:
     return target.getvalue()
 
 
-def as_svg(drawn: Any, label: str) -> str:
+def as_svg(drawn: Any, label: str, shrink: tuple[float, float] = (1.0, 1.0)) -> str:
     """A figure as an SVG element to stand in a page: text as text, and colours as the page's variables.
 
     Args:
         drawn: the figure.
         label: what it shows, for those who do not see it; it has to be escaped already.
+        shrink: by what to multiply width and height: its text is the larger for it, on a page that gives it a width.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     target = io.BytesIO()
     with drawing():
         canvas: Any = FigureCanvasSVG(drawn)
+        drawn.set_size_inches(drawn.get_size_inches() * shrink)
         canvas.print_svg(target, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = target.getvalue().decode("utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.S)
     text = re.sub(r"<[^>]*>", _tag, text)  # what a name says stands between tags, and is left alone
-    return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg role="img" aria-label="{label}" \1>', text, count=1)
+    return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", lambda found: _opened(found, label), text, count=1)
+
+
+def _opened(found: re.Match[str], label: str) -> str:
+    return f'<svg role="img" aria-label="{label}" {found[1]}>'
 
 
 def _tag(found: re.Match[str]) -> str:
@@ -130,8 +136,14 @@ def _variable(found: re.Match[str]) -> str:
     return f"var({_VARIABLES[found[0]]})" if found[0] in _VARIABLES else found[0]
 
 
+def shorter(text: str, longest: int) -> str:
+    """At most so many characters: of a longer text the middle is left out."""
+    end = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[: longest - 1 - end]}…{text[-end:]}"
+
+
 def named(text: str, longest: int = LONGEST_NAME) -> str:
     """A name as a picture shows it: one line of it, not too long; one that begins with _ would be left out."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    short = flat if len(flat) <= longest else flat[: longest - 1] + "…"
+    short = shorter(flat, longest)
     return f" {short}" if short.startswith("_") else short

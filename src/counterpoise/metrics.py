@@ -40,7 +40,8 @@ METRICS: Final[dict[str, Literal["maximise", "minimise"]]] = {
 
 MOST_CRITERIA: Final = 100
 """Most different criteria for which a result has figures one by one."""
-_CALIBRATION_BINS = 15
+CALIBRATION_BINS: Final = 15
+"""Of the expected calibration error."""
 _SUM_TOLERANCE = 0.01  # generous: probabilities may have been kept in half precision
 
 
@@ -278,7 +279,7 @@ def calibration_error(truth: Ints, predicted: Ints, table: Floats) -> float:
         table: probabilities ``[N, C]``.
     """
     confidence = table[np.arange(len(truth)), predicted]
-    edges = np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS
+    edges = np.arange(1, CALIBRATION_BINS) / CALIBRATION_BINS
     gap = (predicted == truth) - confidence
     per_bin = np.bincount(np.searchsorted(edges, confidence), weights=gap)
     return float(np.abs(per_bin).sum() / len(truth))

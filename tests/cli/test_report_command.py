@@ -18,6 +18,7 @@ from counterpoise.cli import report as cli
 from counterpoise.cli.exits import EXIT_FAULT, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER
 from counterpoise.cli.report import report
 from counterpoise.jsonio import read_json
+from counterpoise.reports.runs import read_run
 
 REPORT = ROOT / "src" / "report.py"
 EXPLODES = ("optimizer.lr=1e30", "train.clip_norm=null")
@@ -210,17 +211,40 @@ def test_a_disk_that_fills_while_the_report_is_written_is_no_fault_of_ours(
     monkeypatch.setattr("counterpoise.reports.outputs.write.write_atomically", full)
     assert report([str(runs), "--out", str(tmp_path / "out")]) == EXIT_USER
     assert "No space left on device. Free some space" in capsys.readouterr().err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_made_is_taken_back_if_no_report_comes_of_it(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = [str(runs), "--average", "TextCNN+GNN", "--out"]
+    assert report([*wrong, str(tmp_path / "a" / "b")]) == EXIT_USER
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "kept" / "report").mkdir(parents=True)
+    (tmp_path / "kept" / "report" / "notes.txt").write_text("mine")
+    assert report([*wrong, str(tmp_path / "kept" / "report")]) == EXIT_USER
+    assert [path.name for path in (tmp_path / "kept" / "report").iterdir()] == ["notes.txt"]
+
+    def interrupted(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("counterpoise.reports.compare.make_report", interrupted)
+    assert report([str(runs), "--out", str(tmp_path / "a" / "b")]) == EXIT_INTERRUPTED
+    assert not (tmp_path / "a").exists()
 
 
 def test_of_many_runs_the_first_are_shown(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    read: list[Path] = []
     monkeypatch.setattr(cli, "SHOWN_RUNS", 2)
+    monkeypatch.setattr(cli, "read_run", lambda folder: read.append(folder) or read_run(folder))
     assert report([str(runs), "--text"]) == EXIT_OK
     out = capsys.readouterr().out
     assert "... and 2 more runs, which the report has." in out
     assert "optimizer.lr_abc:" not in out
+    assert "4 runs: 1 unfinished, 1 finished, 1 aborted, 1 failed" in out.splitlines()
+    assert len(read) == 2, "of the others the report knows all that is shown"
 
 
 @pytest.mark.parametrize("given", ["TextCNN", "TextCNN+", "+"])

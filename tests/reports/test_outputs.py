@@ -23,11 +23,12 @@ from counterpoise.reports.outputs import write as writing
 from counterpoise.reports.outputs.figures import METRICS, duration, mean_std, p_value, titled
 from counterpoise.reports.outputs.html import page
 from counterpoise.reports.outputs.markdown import markdown
-from counterpoise.reports.outputs.sentences import found
+from counterpoise.reports.outputs.method import method_of
+from counterpoise.reports.outputs.sentences import found, order_of
 from counterpoise.reports.outputs.summary_json import summary
 from counterpoise.reports.outputs.tables import MAIN_METRICS, csv_text, tex_text
 from counterpoise.reports.outputs.write import write_report
-from counterpoise.reports.report import DataSet, Figure, Method, Report, Row, RunEntry
+from counterpoise.reports.report import DataSet, Figure, Method, Repetition, Report, Row, RunEntry
 from pages_kit import HOSTILE, comparison, figure, model_row, small_report
 
 Table = dict[tuple[str, str], str]
@@ -251,6 +252,147 @@ def test_the_direction_of_a_metric_decides_who_is_ahead(
         assert said in found(one_report((data,)))[0]
 
 
+def all_words(report: Report) -> list[str]:
+    """Every form in which a report is read."""
+    said = "\n".join([*found(report), *map(order_of, report.data)])
+    return [said, page(report), markdown(report, None), tex_text(report), dumps(summary(report)["publication"])]
+
+
+def test_rows_that_were_chosen_on_are_said_to_be_flattered(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    data = replace(report.data[0], split="valid", chosen_here=True)
+    flattered = replace(report, data=(data,))
+    for said, before in zip(all_words(flattered), all_words(report), strict=True):
+        assert "chosen on these very rows, which flatters them" in said
+        assert "very rows" not in before
+        assert "decide nothing" not in said
+        assert "decides nothing" not in said
+    shown = re.sub("no difference there is called clear", "", "".join(all_words(flattered)[:3]))
+    shown = re.sub(r"<(style|script)>.*?</\1>|Verdicts[^\n]*", "", shown, flags=re.S)
+    assert not re.search(r"\b[Cc]lear(ly)?\b", shown)
+    assert "GNN − BiLSTM" in shown
+    assert "beyond chance, on rows it was chosen on" in shown
+    assert summary(flattered)["data"][0]["chosen_here"] is True
+    ahead = replace(data, comparisons=(comparison("GNN", "TextCNN optimizer.lr=0.001", 0.1, "clear"),))
+    assert (
+        "It beats the next, TextCNN optimizer.lr=0.001, by 0.1000: beyond chance, on rows"
+        in found(replace(report, data=(ahead,)))[0]
+    )
+
+
+def test_only_the_data_set_that_was_chosen_on_is_named_as_flattered(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    other = replace(report.data[0], name="other", chosen_here=True)
+    texts = {"demo_code: GNN": "Trained.", "other: GNN": "Trained."}
+    both = replace(report, data=(report.data[0], other), publication=texts)
+    assert "The held-out rows of other are validation rows" in method_of(both)[0]
+    said = summary(both)["publication"]
+    assert said["demo_code: GNN"] == "Trained."
+    assert said["other: GNN"].startswith("Trained. Epochs, thresholds")
+
+
+def test_what_a_row_lacks_stands_in_every_table_and_in_the_headline(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    (data,) = report.data
+    best, *others = data.rows
+    lacking = replace(data, rows=(replace(best, incomplete="2 of 5 folds"), *others))
+    report = replace(report, data=(lacking,))
+    assert "It is not complete: 2 of 5 folds." in found(report)[0]
+    assert re.search(r'<span class="sub">3 seeds, [^<]*2 of 5 folds</span>', page(report))
+    assert of_markdown(markdown(report, None))["GNN", ""] == "3 seeds; 2 of 5 folds"
+    assert summary(report)["models"]["GNN"]["incomplete"] == "2 of 5 folds"
+    lines = list(csv.DictReader(io.StringIO(csv_text(report))))
+    assert {(line["row"], line["incomplete"]) for line in lines if line["kind"] == "model"} == {
+        *(("GNN", "2 of 5 folds"), ("TextCNN optimizer.lr=0.001", ""), ("BiLSTM", ""))
+    }
+
+
+def test_baselines_that_are_beaten_on_these_rows_only_are_told_apart(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    pairs = (comparison("GNN", "tfidf_logistic", 0.1, "rows only"), comparison("majority", "GNN", 0.1, "rows only"))
+    said = found(replace(report, data=(replace(report.data[0], comparisons=pairs),)))[0]
+    assert "It beats, beyond chance of the rows only, the baseline tfidf_logistic." in said
+    assert said.endswith("It is beaten, beyond chance of the rows only, by the baseline majority.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "score", "why"),
+    [
+        ({"metric": ""}, 0.5, "their runs name no known objective"),
+        ({}, None, "none has a score on validation"),
+    ],
+)
+def test_without_what_decides_no_model_is_called_the_best(
+    tmp_path: Path, changes: dict[str, str], score: float | None, why: str
+) -> None:
+    report = small_report(tmp_path, folders=False)
+    (data,) = report.data
+    rows = tuple(
+        replace(row, repetitions=tuple(replace(each, score=score) for each in row.repetitions)) for row in data.rows
+    )
+    report = replace(report, data=(replace(data, rows=rows, **changes),))
+    assert found(report)[0] == f"3 models were trained; which is the best cannot be said: {why}."
+    saved = summary(report)
+    assert saved["best_overall_model"] is saved["best_overall_f1"] is None
+    assert saved["best"] == {}
+    shown = page(report)
+    assert ">best</span>" not in shown
+    assert "stand as their runs were given" in markdown(report, None)
+    assert "textbf{" not in tex_text(report)
+    assert "interval of  " not in markdown(report, None)
+
+
+def test_csv_says_what_a_deviation_is_over(tmp_path: Path) -> None:
+    spread = Figure(mean=0.5, std=0.1, values=(0.5,))
+    folds = (Repetition(seed=None, folds=(0, 1, 2, 3), runs=()),)
+    rows = (
+        Row(
+            name="A",
+            kind="model",
+            over="folds",
+            repetitions=folds,
+            figures={"f1": spread},
+        ),
+        Row(
+            name="bar",
+            kind="baseline",
+            over="folds",
+            repetitions=folds,
+            figures={"f1": spread},
+        ),
+        Row(name="one", kind="baseline", figures={"f1": Figure(mean=0.4, values=(0.4,))}),
+    )
+    lines = list(csv.DictReader(io.StringIO(csv_text(one_report((one_set(rows),))))))
+    assert [(line["repetitions"], line["over"]) for line in lines] == [("4", "folds"), ("4", "folds"), ("1", "")]
+
+
+@pytest.mark.parametrize("name", ["[0.5ex] x", "* x"])
+def test_a_name_is_no_argument_of_the_line_above_it(name: str) -> None:
+    rows = tuple(Row(name=each, kind="model", figures={"f1": figure([0.5])}) for each in ("first", name))
+    text = tex_text(one_report((one_set(rows),)))
+    assert not re.search(r"(\\\\|rule)\s*[\[*]", text)
+
+
+def test_long_names_are_cut_in_their_middle_and_whole_where_there_is_room(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    (data,) = report.data
+    name = f"GNN {'x' * 300} last=1"
+    report = replace(report, data=(replace(data, rows=(replace(data.rows[0], name=name), *data.rows[1:])),))
+    shown = page(report)
+    assert f'<bdi title="{name}">GNN xxx' in shown
+    short = re.search(r"title=\"GNN x+ last=1\">(GNN x+…x+ last=1)<", shown)
+    assert short is not None
+    assert len(short[1]) == 120
+    assert short[1] in tex_text(report)
+    assert name not in tex_text(report)
+    assert name in summary(report)["models"]
+
+
+def test_how_to_make_a_run_again_stands_beside_why_it_failed(tmp_path: Path) -> None:
+    lost = RunEntry(folder=tmp_path / "a", status="failed", message="no", command="python src/train.py data=<gone>")
+    assert "<code>python src/train.py data=&lt;gone&gt;</code>" in page(one_report((), (lost,)))
+
+
 def one_set(rows: tuple[Row, ...]) -> DataSet:
     return DataSet(
         name="d",
@@ -362,7 +504,7 @@ REPORTS = st.builds(
 @given(report=REPORTS)
 def test_whatever_is_missing_or_odd_is_written_down(report: Report) -> None:
     with pytest.MonkeyPatch.context() as patch:  # pictures have a test of their own
-        patch.setattr("counterpoise.reports.outputs.html._comparison", lambda report, data: None)
+        patch.setattr("counterpoise.reports.outputs.html._comparison", lambda report, data: {})
         patch.setattr("counterpoise.reports.outputs.html._pictures", lambda run, names: {})
         shown = page(report)
     assert shown.rstrip().endswith("</html>")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from counterpoise.reports.outputs.write import write_report
-from pages_kit import small_report
+from pages_kit import figure, small_report
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
@@ -92,6 +93,19 @@ def test_a_click_on_a_heading_sorts(opened: Opened) -> None:
     assert opened.column(0) == sorted(given, key=str.lower)
 
 
+def test_the_first_click_shows_the_best_first_where_small_is_better(browser: Any, tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    (data,) = report.data
+    rows = tuple(replace(row, figures={"log_loss": figure([0.2 + i / 10])}) for i, row in enumerate(data.rows))
+    data = replace(data, rows=rows[::-1], metric="log_loss", maximise=False, comparisons=())
+    opened = Opened(browser, write_report(replace(report, data=(data,)), tmp_path / "report")[0])
+    heading = opened.page.locator("#table-1 thead th").nth(1)
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert opened.column(1)[0] == "0.2000"
+    opened.context.close()
+
+
 def test_what_is_not_defined_stays_last_whichever_way(opened: Opened) -> None:
     heading = opened.page.locator("#table-1 thead th", has_text="ROC-AUC")
     place = int(heading.evaluate("h => h.cellIndex"))
@@ -111,8 +125,6 @@ def test_the_keyboard_sorts_too(opened: Opened) -> None:
 
 def test_the_filter_hides_the_other_rows(browser: Any, tmp_path: Path) -> None:
     report = small_report(tmp_path, folders=False)
-    from dataclasses import replace
-
     (data,) = report.data
     more = tuple(replace(data.rows[0], name=f"GIN {place}") for place in range(6))
     path = write_report(replace(report, data=(replace(data, rows=(*data.rows, *more)),)), tmp_path / "report")[0]
@@ -143,6 +155,30 @@ def test_no_page_is_wider_than_the_screen(browser: Any, written: Path, width: in
     opened.page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
     assert opened.overflow() <= 0
     opened.context.close()
+
+
+def test_a_phone_shows_every_picture_whole_and_with_text_that_can_be_read(browser: Any, plain: Path) -> None:
+    opened = Opened(browser, plain, viewport={"width": 390, "height": 800})
+    opened.page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
+    boxes = (
+        "all => all.filter(b => b.offsetWidth).map(b => [b.scrollWidth - b.clientWidth, "
+        "Math.min(...[...b.querySelectorAll('text')].map(t => parseFloat(getComputedStyle(t).fontSize) * "
+        "Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)))])"
+    )
+    found = opened.page.eval_on_selector_all("figure .box", boxes)
+    assert len(found) > 6
+    assert max(wider for wider, _ in found) <= 0
+    assert min(pixels for _, pixels in found) > 7
+    opened.context.close()
+
+
+def test_a_wide_screen_and_a_narrow_one_have_a_picture_of_their_own(browser: Any, plain: Path) -> None:
+    for width, shown in ((390, "narrow"), (1280, "wide")):
+        opened = Opened(browser, plain, viewport={"width": width, "height": 800})
+        seen = opened.page.locator("section[aria-labelledby=data-1] figure .box:visible")
+        assert seen.count() == 1
+        assert shown in (seen.get_attribute("class") or "").split()
+        opened.context.close()
 
 
 def test_hostile_names_do_nothing_but_be_read(browser: Any, written: Path) -> None:

@@ -78,7 +78,7 @@ def test_classes_that_are_not_there_are_refused(tmp_path: Path, caplog: pytest.L
     table = {"row": [0], "label": [7], "probabilities": [[0.5, 0.5]]}
     pq.write_table(pa.table(table), folder / "predictions_test.parquet")
     assert "confusion_matrix" not in {path.stem for path in draw_run(folder)}
-    assert "label is none of 2 classes" in caplog.text
+    assert "labels must be from 0 to 1." in caplog.text
 
 
 def test_older_folders_have_neither_threshold_nor_temperature(tmp_path: Path) -> None:
@@ -199,9 +199,33 @@ def test_an_svg_takes_its_colours_from_the_page_and_keeps_names_as_text(tmp_path
             assert named('#333a44 id="text_1"', 18) in texts
 
 
+def test_a_backslash_in_a_name_loses_no_picture(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    label = r"a\1 \g<x> \q".replace("<", "&lt;").replace(">", "&gt;")
+    drawn = svgs_of(folder, label, ["confusion_matrix"])
+    assert f'aria-label="{label}"' in drawn["confusion_matrix"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"row": [0, 0], "label": [0, 1]}, "holds a row twice"),
+        ({"row": [0, 1], "label": [0, 1], "probabilities": [[0.5, 0.9], [0.5, 0.5]]}, "are no probabilities"),
+    ],
+)
+def test_pictures_are_drawn_of_what_the_report_would_use(
+    tmp_path: Path, columns: dict[str, list[object]], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = run_folder(tmp_path / "run")
+    table = {"probabilities": [[0.5, 0.5], [0.5, 0.5]], **columns}
+    pq.write_table(pa.table(table), folder / "predictions_test.parquet")
+    assert "reliability" not in {path.stem for path in draw_run(folder)}
+    assert why in caplog.text
+
+
 def test_names_are_one_line_of_some_length() -> None:
     assert named("a\nb\x00 c") == "a b c"
-    assert named("x" * 100) == "x" * 29 + "…"
+    assert named("start" + "x" * 100 + "end") == "start" + "x" * 10 + "…" + "x" * 11 + "end"
     assert named("_left out of legends") == " _left out of legends"
 
 

@@ -7,7 +7,9 @@ from statistics import stdev
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow.parquet import write_table as write_parquet
 
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.reports.jobs import JobSummary, collect, read_job
@@ -220,6 +222,20 @@ def test_the_report_of_the_jobs_is_written_and_told(sweep: Path, capsys: pytest.
     summarise(sweep, collect(sweep))
     assert f"Report: {sweep / 'report' / 'report.html'}" in capsys.readouterr().out
     assert read_json(sweep / "report" / "production_summary.json")["statuses"] == {"finished": 3}
+
+
+@pytest.mark.parametrize(("jobs", "rows", "told"), [(2, 4, False), (3, 4, True), (2, 6, True)])
+def test_a_report_that_takes_a_while_is_announced(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, jobs: int, rows: int, told: bool
+) -> None:
+    monkeypatch.setattr("counterpoise.sweeps.summary.MANY_JOBS", 2)
+    monkeypatch.setattr("counterpoise.sweeps.summary.MANY_ROWS", 10)
+    folders = collect(sweep)[:jobs]
+    for folder in folders[:2]:
+        write_parquet(pa.table({"row": range(rows)}), folder / "predictions_valid.parquet")
+        (folder / "predictions_test.parquet").write_text("damaged")
+    summarise(sweep, folders)
+    assert ("Writing the report ..." in capsys.readouterr().out) is told
 
 
 def test_a_report_that_is_not_wanted_is_not_written(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

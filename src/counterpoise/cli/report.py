@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from counterpoise.cli.exits import EXIT_OK, attempt
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.jsonio import dumps, to_plain, write_atomically
+from counterpoise.jsonio import dumps, remove, to_plain, write_atomically
 from counterpoise.reports.diagnosis import diagnose
 from counterpoise.reports.folders import find_runs, runs_near
 from counterpoise.reports.reading import finite, word
@@ -63,15 +63,16 @@ def _report(options: argparse.Namespace) -> int:
         print(dumps([as_json(read_run(folder)) for folder in folders]))
         return EXIT_OK
     averages = [_members(text) for text in options.average]
-    out = None if options.text else _writable(options.out or _default(options.paths))
-    from counterpoise.reports.compare import make_report  # 1 s, which --help need not take
+    out = None if options.text else options.out or _default(options.paths)
+    with nullcontext() if out is None else _taken_back(out):
+        from counterpoise.reports.compare import make_report  # 1 s, which --help need not take
 
-    made = make_report(folders, title=f"Runs of {', '.join(map(str, options.paths))}", averages=averages)
-    made = replace(made, paths=tuple(map(str, options.paths)))
-    _show(made)
-    _show_runs(folders)
-    if out is not None:
-        _write(made, out)
+        made = make_report(folders, title=f"Runs of {', '.join(map(str, options.paths))}", averages=averages)
+        made = replace(made, paths=tuple(map(str, options.paths)))
+        _show(made)
+        _show_runs(made, folders)
+        if out is not None:
+            _write(made, out)
     return EXIT_OK
 
 
@@ -86,23 +87,39 @@ def _default(paths: Sequence[Path]) -> Path:
     return paths[0] / FOLDER if len(paths) == 1 else Path(FOLDER)
 
 
-def _writable(out: Path) -> Path:
+@contextmanager
+def _taken_back(out: Path) -> Iterator[None]:
     """Make sure that the folder can be written before anything is computed.
 
+    Folders that were made for it are removed again if anything raises while inside, Ctrl-C too.
+
     Raises:
-        UserError: if it cannot; what was made to find out is taken back.
+        UserError: if it cannot be written.
     """
     missing = [place for place in (out, *out.parents) if not place.exists()]
     try:
-        write_atomically(out / ".trial", lambda file: file.write(b"trial"))
-        (out / ".trial").unlink()
+        _try_writing(out)
+        yield
+    except BaseException:
+        with suppress(OSError):  # what raised is told, not this
+            if out in missing:
+                remove(out)
+            for place in missing[1:]:
+                place.rmdir()  # not if anything else lies there by now
+        raise
+
+
+def _try_writing(out: Path) -> None:
+    trial = out / ".trial"
+    try:
+        write_atomically(trial, lambda file: file.write(b"trial"))
+        trial.unlink()
     except OSError as error:
-        for place in missing:
-            if place.is_dir():
-                place.rmdir()
         what = f"cannot be written: {error.strerror or error}."
         raise fail(str(out), what, "Name another folder with --out, or add --text.") from error
-    return out
+    finally:
+        with suppress(OSError):
+            trial.unlink(missing_ok=True)
 
 
 def _write(made: Report, out: Path) -> None:
@@ -125,19 +142,17 @@ def _show(made: Report) -> None:
     show_report(make_console(), made)
 
 
-def _show_runs(folders: Sequence[Path]) -> None:
-    """A header line and the findings of each run, and how many came to what."""
+def _show_runs(made: Report, folders: Sequence[Path]) -> None:
+    """A header line and the findings of each of the first runs, and how many came to what."""
     console = make_console()
-    counts: Counter[str] = Counter()
-    for place, folder in enumerate(folders):
-        run = read_run(folder)
-        counts[run.status] += 1
-        for line in _lines(run) if place < SHOWN_RUNS else ():
+    for folder in folders[:SHOWN_RUNS]:
+        for line in _lines(read_run(folder)):
             console.print(line, soft_wrap=True)
     if len(folders) > SHOWN_RUNS:
         console.print(f"... and {len(folders) - SHOWN_RUNS:,} more runs, which the report has.", soft_wrap=True)
     if len(folders) > 1:
-        console.print(f"{len(folders)} runs: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+        counts = ", ".join(f"{count} {status}" for status, count in made.statuses.items())
+        console.print(f"{len(folders)} runs: {counts}")
 
 
 def _folders(paths: Sequence[Path]) -> list[Path]:

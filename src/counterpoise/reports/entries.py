@@ -78,7 +78,7 @@ def _entry(run: Run, place: tuple[int, str] | None, splits: Sequence[str], first
 
 def command(record: RunRecord) -> str:
     """How to make the run again: the overrides that it was asked for with; empty where it does not say its config."""
-    if not record.metadata:
+    if not (record.metadata or record.failure):
         return ""
     return " ".join([COMMAND, *(shlex.quote(item) for item in record.overrides if not _of_a_sweep(item))])
 

@@ -20,10 +20,10 @@ def find_runs(path: Path) -> list[Path]:
         if any(mark in files for mark in MARKS):
             found.append(Path(place))
             folders.clear()  # a run holds no other run
-    return sorted(found, key=lambda run: _natural(str(run)))
+    return sorted(found, key=lambda run: natural(str(run)))
 
 
-def _natural(text: str) -> list[tuple[bool, float, str]]:
+def natural(text: str) -> list[tuple[bool, float, str]]:
     """Sort key by which ``seed_7`` stands before ``seed_42``, and ``lr_5e-05`` before ``lr_0.001``."""
     parts = re.split(r"([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)", text)  # every second one is a number
     return [(not index % 2, float(part) if index % 2 else 0.0, part) for index, part in enumerate(parts)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from counterpoise.reports.folders import natural
 from counterpoise.reports.reading import find, finite, number, section, whole, word
 from counterpoise.reports.runs import RunRecord, read_run
 
@@ -131,17 +130,4 @@ def collect(sweep: Path) -> list[Path]:
 
 def in_order(folders: Iterable[Path]) -> list[Path]:
     """Folders in the natural order of their names."""
-    return sorted(folders, key=lambda folder: _natural(folder.name))
-
-
-def _natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort key by which ``seed_7`` stands before ``seed_42``, and ``lr_5e-05`` before ``lr_0.001``."""
-    return [_number_or_text(part) for part in re.split("[_,=]", name)]
-
-
-def _number_or_text(part: str) -> tuple[int, float, str]:
-    try:
-        number = float(part)
-    except ValueError:
-        return 1, 0.0, part
-    return (0, number, "") if math.isfinite(number) else (1, 0.0, part)
+    return sorted(folders, key=lambda folder: natural(folder.name))

@@ -155,8 +155,10 @@ class DataSet:
 
     @property
     def best(self) -> Row | None:
-        """The best model by validation; ``None`` where no row has a score, or none all folds."""
-        return next((row for row in self.rows if row.kind == "model" and row.best_run is not None), None)
+        """The best model by validation; ``None`` where no row has all folds, or nothing says which one it is."""
+        first = next((row for row in self.rows if row.kind == "model" and row.best_run is not None), None)
+        scored = first is not None and any(each.score is not None for each in first.repetitions)
+        return first if self.metric and scored else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,9 @@ from counterpoise.reports.out_of_fold import FILE, OutOfFold, pool
 from counterpoise.sweeps.tables import job_table, mean_tables
 from counterpoise.tracking.console import make_console, show_table
 
+MANY_JOBS, MANY_ROWS = 20, 20_000
+"""From where on a report is announced, since it takes some seconds."""
+
 
 def summarise(sweep: Path, folders: Collection[Path], *, report: bool = True) -> list[JobSummary]:
     """Show the jobs of one command, write ``summary.json`` and what is out of fold, and return the jobs.
@@ -63,6 +66,8 @@ def _report(console: Console, sweep: Path, folders: Sequence[Path]) -> None:
     from counterpoise.reports.compare import make_report  # together 1 s
     from counterpoise.reports.outputs.write import write_report
 
+    if _takes_a_while(folders):
+        console.print("Writing the report ...")
     try:
         made = replace(make_report(folders, title=f"Multirun {sweep.name}"), paths=(str(sweep),))
         page, *_ = write_report(made, sweep / "report")
@@ -70,6 +75,23 @@ def _report(console: Console, sweep: Path, folders: Sequence[Path]) -> None:
     except Exception as error:
         why = str(error) or type(error).__name__
         console.print(f"The report could not be written: {why}", soft_wrap=True, style="red")
+
+
+def _takes_a_while(folders: Sequence[Path]) -> bool:
+    """Many jobs, or many held-out rows in all of them together."""
+    return len(folders) > MANY_JOBS or sum(map(_held_out, folders)) > MANY_ROWS
+
+
+def _held_out(folder: Path) -> int:
+    """How many rows a job left predictions of: of test, or of validation where there is no test split."""
+    import pyarrow.parquet as pq  # 0.1 s
+
+    for name in ("predictions_test.parquet", "predictions_valid.parquet"):
+        try:
+            return int(pq.read_metadata(folder / name).num_rows)
+        except (OSError, ValueError):  # not there, or damaged, which the report tells
+            continue
+    return 0
 
 
 def _tell_folds(console: Console, sweep: Path, pooled: OutOfFold) -> None:

@@ -44,6 +44,6 @@ def _table(data: DataSet) -> Table:
             mean_std(figure),
             "–" if figure is None else span(interval_of(figure)[0]),
             *(mean_std(row.figures.get(metric)) for metric in others),
-            repetitions(row) if row.kind == "model" else row.kind,
+            "; ".join(filter(None, [repetitions(row) if row.kind == "model" else row.kind, row.incomplete])),
         )
     return table

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from counterpoise.inks import shorter
+from counterpoise.metrics import METRICS as DIRECTIONS
 from counterpoise.reports.report import Comparison, DataSet, Figure, Interval, Row
 
 NONE = "–"
@@ -23,9 +25,23 @@ _NAMES = {
 }
 
 
+LONGEST_NAME = 120
+"""Characters of a name in a table for readers; JSON, CSV and Markdown have all of it."""
+
+
+def shortened(name: str) -> str:
+    """A name of that length at most, cut in its middle: names of one model differ at their ends."""
+    return shorter(name, LONGEST_NAME)
+
+
 def titled(metric: str) -> str:
     """``roc_auc`` as ``ROC-AUC``; what is not known, with blanks for underscores."""
     return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def larger_is_better(data: DataSet, metric: str) -> bool:
+    """Whether a larger figure is a better one."""
+    return data.maximise if metric == data.metric else DIRECTIONS.get(metric, "maximise") == "maximise"
 
 
 def metrics_of(data: DataSet) -> list[str]:
@@ -37,6 +53,11 @@ def metrics_of(data: DataSet) -> list[str]:
 def shown_metrics(data: DataSet) -> list[str]:
     """Those of them that a page has room for; CSV and JSON have all."""
     return [metric for metric in metrics_of(data) if metric in METRICS or metric == data.metric]
+
+
+def leading(data: DataSet) -> str:
+    """The first of them: the one that decides, where it is known."""
+    return next(iter(shown_metrics(data)), data.metric)
 
 
 def number(value: float | None) -> str:

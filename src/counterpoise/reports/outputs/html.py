@@ -11,7 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from counterpoise.metrics import CALIBRATION_BINS
 from counterpoise.reports.outputs import figures, sentences
+from counterpoise.reports.outputs.method import method_of
 from counterpoise.reports.outputs.tables import tex_text
 from counterpoise.reports.report import DataSet, Report, RunEntry
 from counterpoise.tracking.findings import finding_lines
@@ -26,6 +28,11 @@ FEW_PICTURES = ("training_curves", "confusion_matrix")
 WITH_DETAILS = 48
 """Runs in detail, those with pictures among them; of more, the others stand in a table."""
 SHOWN_COMPARISONS = 300
+FORMATTERS = (
+    *("number", "signed", "mean_std", "span", "p_value", "duration", "count", "titled", "repetitions"),
+    *("shortened", "larger_is_better"),
+)
+"""Of :mod:`counterpoise.reports.outputs.figures`, what the template calls."""
 CAPTIONS = {
     "training_curves": "Losses, score and learning rate. Dashed: the epoch that was kept.",
     "class_shares": "Part of validation predicted as each class, by epoch. Dashed: its actual part.",
@@ -54,11 +61,10 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {
-        name: getattr(figures, name)
-        for name in ("number", "signed", "mean_std", "span", "p_value", "duration", "count", "titled", "repetitions")
-    }
+    environment.globals |= {name: getattr(figures, name) for name in FORMATTERS}
     environment.globals |= {"finding_lines": finding_lines, "verdict_of": sentences.verdict_of, "captions": CAPTIONS}
+    environment.globals |= {"bins": CALIBRATION_BINS, "longest": figures.LONGEST_NAME}
+    environment.filters["shortened"] = figures.shortened
     detailed = detailed_runs(report)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -66,8 +72,10 @@ def page(report: Report) -> str:
         data_sets=[_data(report, data) for data in report.data],
         runs=[(report.runs[index], _pictures(report.runs[index], names)) for index, names in detailed],
         others=_others(report, {index for index, _ in detailed}),
+        scores_down=all(data.maximise for data in report.data),
         unfinished=[run for run in report.runs if run.status != "finished"],
-        method=sentences.method_of(report),
+        method=method_of(report),
+        publication=sentences.published(report),
         latex=tex_text(report),
     )
 
@@ -98,13 +106,13 @@ def _pictures(run: RunEntry, names: Sequence[str]) -> Mapping[str, Markup]:
 
 
 def _data(report: Report, data: DataSet) -> dict[str, Any]:
-    metrics = figures.shown_metrics(data)
+    metrics, leading = figures.shown_metrics(data), figures.leading(data)
     return {
         "data": data,
         "metrics": metrics,
         "rows": list(zip(data.rows, _places(data), strict=True)),
         "order": sentences.order_of(data),
-        "picture": _comparison(report, data),
+        "pictures": _comparison(report, data),
         "comparisons": [
             (each, *figures.interval_of_difference(each), sentences.comparison_line(data, each))
             for each in data.comparisons[:SHOWN_COMPARISONS]
@@ -112,30 +120,31 @@ def _data(report: Report, data: DataSet) -> dict[str, Any]:
         "left_out": max(len(data.comparisons) - SHOWN_COMPARISONS, 0),
         "calibrated": [row for row in data.rows if row.calibration is not None],
         "intervals": [
-            figures.interval_of(row.figures[data.metric]) if data.metric in row.figures else (None, "")
-            for row in data.rows
+            figures.interval_of(row.figures[leading]) if leading in row.figures else (None, "") for row in data.rows
         ],
     }
 
 
-def _comparison(report: Report, data: DataSet) -> Markup | None:
+def _comparison(report: Report, data: DataSet) -> dict[str, Markup]:
+    """The picture for a wide screen and for a narrow one, by these words."""
     from counterpoise.inks import as_svg
-    from counterpoise.reports.pictures.comparison import draw_data_set
+    from counterpoise.reports.pictures.comparison import draw_data_set, draw_narrow
 
+    label = str(escape(f"figures of the rows of {data.name}, with intervals, and curves on validation"))
     try:
-        drawn = draw_data_set(report, data)
-        label = str(escape(f"figures of the rows of {data.name}, with intervals, and curves on validation"))
-        return None if drawn is None else Markup(as_svg(drawn, label))
+        drawn = {"wide": draw_data_set(report, data), "narrow": draw_narrow(report, data)}
+        return {width: Markup(as_svg(each, label)) for width, each in drawn.items() if each is not None}
     except Exception as error:  # a page without this picture says all the same in its tables
         log.warning("The picture of %s could not be drawn: %s.", data.name, str(error) or type(error).__name__)
-        return None
+        return {}
 
 
 def _places(data: DataSet) -> Iterator[Place | None]:
     """Of each row; ``None`` for one without the figure that decides, or far off."""
-    left, right = figures.range_of(data.rows, data.metric)
+    metric = figures.leading(data)
+    left, right = figures.range_of(data.rows, metric)
     for row in data.rows:
-        found = row.figures.get(data.metric)
+        found = row.figures.get(metric)
         if found is None or not left <= found.mean <= right:
             yield None
             continue

@@ -11,6 +11,7 @@ from counterpoise.reports.outputs.figures import (
     duration,
     interval_of,
     interval_of_difference,
+    leading,
     mean_std,
     number,
     p_value,
@@ -20,7 +21,8 @@ from counterpoise.reports.outputs.figures import (
     span,
     titled,
 )
-from counterpoise.reports.outputs.sentences import comparison_line, found, method_of, order_of, verdict_of
+from counterpoise.reports.outputs.method import method_of
+from counterpoise.reports.outputs.sentences import comparison_line, found, order_of, published, verdict_of
 from counterpoise.reports.report import Comparison, DataSet, Report, Row
 from counterpoise.tracking.findings import finding_lines
 
@@ -54,7 +56,7 @@ def markdown(report: Report, picture: str | None) -> str:
     if report.publication:
         lines += ["## For publication"]
         lines += [
-            line for name, text in report.publication.items() for line in ("", f"**{plain(name)}.** {plain(text)}")
+            line for name, text in published(report).items() for line in ("", f"**{plain(name)}.** {plain(text)}")
         ]
         lines += ["", "The table as LaTeX: `results.tex`.", ""]
     lines += ["## How the figures were computed"]
@@ -76,7 +78,7 @@ def _data(data: DataSet) -> Iterator[str]:
     yield ""
     metrics = shown_metrics(data)
     yield from _table(
-        ["", "", *(titled(metric) for metric in metrics), f"interval of {titled(data.metric)}", "computing"],
+        ["", "", *(titled(metric) for metric in metrics), f"interval of {titled(leading(data))}", "computing"],
         [_row(data, row, metrics) for row in data.rows],
     )
     yield ""
@@ -86,7 +88,7 @@ def _data(data: DataSet) -> Iterator[str]:
         yield "### Comparisons"
         yield ""
         heads = ["", "difference", "interval", "p", "p of rows", "p McNemar", "effect", "seeds needed", "verdict"]
-        yield from _table(heads, [_comparison(each) for each in data.comparisons])
+        yield from _table(heads, [_comparison(data, each) for each in data.comparisons])
         yield ""
         for each in data.comparisons[:20]:
             yield f"- {plain(comparison_line(data, each))}"
@@ -109,14 +111,14 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 
 def _row(data: DataSet, row: Row, metrics: Sequence[str]) -> list[str]:
-    figure = row.figures.get(data.metric)
+    figure = row.figures.get(leading(data))
     interval, over = (None, "") if figure is None else interval_of(figure)
-    about = repetitions(row) if row.kind == "model" else row.kind
+    about = "; ".join(filter(None, [repetitions(row) if row.kind == "model" else row.kind, row.incomplete]))
     of = f"{span(interval)}, of {over}" if over else span(interval)
     return [row.name, about, *(mean_std(row.figures.get(m)) for m in metrics), of, duration(row.seconds)]
 
 
-def _comparison(each: Comparison) -> list[str]:
+def _comparison(data: DataSet, each: Comparison) -> list[str]:
     interval, _ = interval_of_difference(each)
     return [
         f"{each.first} − {each.second}",
@@ -125,7 +127,7 @@ def _comparison(each: Comparison) -> list[str]:
         *(p_value(p) for p in (each.p_both_holm, each.p_bootstrap_holm, each.p_mcnemar_holm)),
         "–" if each.effect is None else f"{each.effect:+.2f}",
         "–" if each.seeds_needed is None else f"{each.seeds_needed:,}",
-        verdict_of(each),
+        verdict_of(data, each),
     ]
 
 

@@ -32,15 +32,27 @@ VERDICTS = {
 }
 """In few words."""
 NOT_TESTED = "not tested"
-AHEAD, BEHIND, UNCLEAR, UNTESTED = RELATIONS = (
-    *("beats", "is beaten by", "cannot be told apart from", "was not tested against"),
-)
+FLATTERED = "beyond chance, on rows it was chosen on"
+"""What would be clear, had the epochs, the thresholds and the best not been chosen on the held-out rows."""
+CHOSEN_HERE = "Epochs, thresholds and the best were chosen on these very rows, which flatters them."
+AHEAD, BEHIND, UNCLEAR, UNTESTED = "beats", "is beaten by", "cannot be told apart from", "was not tested against"
 """Of one row to another."""
+OF_ROWS_ONLY = {
+    AHEAD: "beats, beyond chance of the rows only,",
+    BEHIND: "is beaten, beyond chance of the rows only, by",
+}
+"""The same, where other seeds may say otherwise."""
 
 
-def verdict_of(comparison: Comparison) -> str:
+def verdict_of(data: DataSet, comparison: Comparison) -> str:
     """The verdict in few words."""
-    return VERDICTS[comparison.verdict] if tested(comparison) else NOT_TESTED
+    if not tested(comparison):
+        return NOT_TESTED
+    return FLATTERED if _flattered(data, comparison) else VERDICTS[comparison.verdict]
+
+
+def _flattered(data: DataSet, comparison: Comparison) -> bool:
+    return data.chosen_here and comparison.verdict == "clear"
 
 
 def found(report: Report) -> list[str]:
@@ -56,17 +68,29 @@ def found(report: Report) -> list[str]:
 
 def _of_data(report: Report, data: DataSet) -> Iterator[str]:
     best = data.best
-    if best is None:
-        yield "no run finished."
-        return
     models = [row for row in data.rows if row.kind == "model"]
+    if best is None:
+        yield _without_best(data, len(models))
+        return
     among = f" is the best of {len(models)} models by its score on validation" if len(models) > 1 else " was trained"
     yield f"{best.name}{among}; {_figures(report, data, best)}."
+    if best.incomplete:
+        yield f"It is not complete: {best.incomplete}."
+    if data.chosen_here:
+        yield CHOSEN_HERE
     if len(models) > 1:
         yield against(data, best, models[1])
     baselines = [row for row in data.rows if row.kind == "baseline"]
     if baselines:
         yield " ".join(_against_baselines(data, best, baselines))
+
+
+def _without_best(data: DataSet, models: int) -> str:
+    if not models:
+        return "no run finished."
+    why = "none has a score on validation" if data.metric else "their runs name no known objective"
+    trained = "1 model was" if models == 1 else f"{models:,} models were"
+    return f"{trained} trained; which is the best cannot be said: {why}."
 
 
 def _figures(report: Report, data: DataSet, row: Row) -> str:
@@ -101,6 +125,8 @@ def against(data: DataSet, best: Row, other: Row) -> str:
         more = f"; about {count(comparison.seeds_needed, 'seed')} of each would tell" if comparison.seeds_needed else ""
         return f"It cannot be told apart from the next, {other.name}, at {_by(data, gain)}{more}."
     ahead = "beats" if gain > 0 else "is beaten by"
+    if _flattered(data, comparison):
+        return f"It {ahead} the next, {other.name}, by {number(abs(gain))}: {FLATTERED}."
     if comparison.verdict == "clear":
         return f"It clearly {ahead} the next, {other.name}, by {number(abs(gain))}."
     return (
@@ -120,13 +146,17 @@ def _by(data: DataSet, gain: float) -> str:
 
 def _against_baselines(data: DataSet, best: Row, baselines: list[Row]) -> Iterator[str]:
     """Which baselines it beats, and which it does not."""
-    named: dict[str, list[str]] = {relation: [] for relation in RELATIONS}
+    order = [AHEAD, OF_ROWS_ONLY[AHEAD], BEHIND, OF_ROWS_ONLY[BEHIND], UNCLEAR, UNTESTED]
+    named: dict[str, list[str]] = {relation: [] for relation in order}
     for row in baselines:
         there = comparison_of(data, best.name, row.name, data.metric)
-        named[UNTESTED if there is None else _relation(data, *there)].append(row.name)
+        relation = UNTESTED if there is None else _relation(data, *there)
+        if there is not None and there[0].verdict == "rows only":
+            relation = OF_ROWS_ONLY.get(relation, relation)
+        named[relation].append(row.name)
     for relation, names in named.items():
         if names:
-            yield f"It {relation} the baseline{'' if len(names) == 1 else 's'} {_listed(names)}."
+            yield f"It {relation} the baseline{'' if len(names) == 1 else 's'} {listed(names)}."
 
 
 def _relation(data: DataSet, comparison: Comparison, turned: bool) -> str:
@@ -137,7 +167,8 @@ def _relation(data: DataSet, comparison: Comparison, turned: bool) -> str:
     return AHEAD if _gain(data, comparison, turned) > 0 else BEHIND
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -156,13 +187,15 @@ def comparison_line(data: DataSet, comparison: Comparison) -> str:
     """A comparison as one line."""
     interval, over = interval_of_difference(comparison)
     relation = _relation(data, comparison, turned=False)
-    if comparison.verdict == "clear" and tested(comparison):
+    if comparison.verdict == "clear" and tested(comparison) and not data.chosen_here:
         relation = "clearly beats" if relation == AHEAD else "is clearly beaten by"
     facts = [f"difference {comparison.difference:+.4f} {titled(comparison.metric)}"]
     if interval is not None:
         facts.append(f"interval {interval[0]:+.4f} to {interval[1]:+.4f}, of {over}")
     if corrected(comparison) is not None:
         facts.append(f"p {p_value(corrected(comparison))}")
+    if _flattered(data, comparison) and tested(comparison):
+        facts.append(FLATTERED)
     if comparison.verdict == "rows only":
         facts.append("beyond chance of rows, not of seeds")
     if comparison.verdict == "unclear" and comparison.seeds_needed:
@@ -171,37 +204,28 @@ def comparison_line(data: DataSet, comparison: Comparison) -> str:
 
 
 def order_of(data: DataSet) -> str:
-    """How the rows of a table are ordered, and what ± is over."""
+    """How the rows of a table are ordered, what that does to their figures, and what ± is over."""
     overs = [over for over in DEVIATION if any(row.over == over for row in data.rows if row.kind == "model")]
-    return (
-        f"Models stand in the order of their mean {titled(data.metric)} on validation: the held-out rows decide "
-        f"nothing. ± is the standard deviation {' or '.join(DEVIATION[over] for over in overs or ['seeds'])} (n − 1)."
-    )
+    deviation = f"± is the standard deviation {' or '.join(DEVIATION[over] for over in overs or ['seeds'])} (n − 1)."
+    return f"{ranking(data)} {deviation}"
 
 
-def method_of(report: Report) -> list[str]:
-    """How the figures were computed, a paragraph each."""
-    method, level = report.method, f"{report.method.confidence * 100:g} %"
-    return [
-        "Rows. A row holds the runs of one configuration; what differs between them is the seed or the fold. Runs are "
-        "compared only where they were measured on the same held-out rows. The best model, the best seed and the order "
-        "of the table are chosen by the score on validation. The test split decides nothing.",
-        "Deviation. The standard deviation is that of a sample, n − 1.",
-        f"Intervals ({level}). Of seeds: Student's t over the repetitions, on the same rows. Of rows: a stratified "
-        f"bootstrap of {method.resamples:,} resamples of the held-out rows (seed {method.seed}), with the same trained "
-        "models. Of rows and seeds: both kinds of chance together. The tables show the last where it is known.",
-        "Comparisons. Two rows are compared run by run, of one seed where both have it, on the same held-out rows: "
-        "a paired bootstrap over rows, an exact McNemar test on which rows are predicted right, and a t test of rows "
-        "and seeds together. p values carry Holm's correction over all comparisons of a data set"
-        + (
-            f"; where there are more than {method.compared} models, each is compared with the best."
-            if method.compared
-            else "."
-        ),
-        "Verdicts. Clear: beyond chance of rows and seeds after correction. Beyond chance of rows: the same trained "
-        "models would differ on other rows too, but other seeds may not. Effect is Cohen's d of the pairs' differences "
-        "with Hedges' correction; the seeds needed are those with which a paired t test sees this difference with "
-        "power 0.8.",
-        "Calibration. Expected calibration error, 15 bins of equal width, before and after the temperature that was "
-        "fitted on validation.",
-    ]
+def ranking(data: DataSet) -> str:
+    """How the rows are ordered, and whether the held-out rows had a say in it."""
+    flattered = f" {CHOSEN_HERE}" if data.chosen_here else ""
+    if data.best is None:
+        return f"Nothing says which model is the best: they stand as their runs were given.{flattered}"
+    nothing = "" if data.chosen_here else ": the held-out rows decide nothing"
+    return f"Models stand in the order of their mean {titled(data.metric)} on validation{nothing}.{flattered}"
+
+
+def published(report: Report) -> dict[str, str]:
+    """The paragraphs for a publication, by the row's name; they say where the held-out rows are flattered."""
+    several = len(report.data) > 1
+    flattered = {
+        f"{data.name}: {row.name}" if several else row.name
+        for data in report.data
+        for row in data.rows
+        if data.chosen_here
+    }
+    return {name: f"{text} {CHOSEN_HERE}" if name in flattered else text for name, text in report.publication.items()}

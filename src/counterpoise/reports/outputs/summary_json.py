@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from counterpoise.reports.outputs.figures import interval_of
+from counterpoise.reports.outputs.sentences import published
 from counterpoise.reports.report import DataSet, Figure, Report, Row
 
 FORMAT = 1
@@ -42,7 +43,7 @@ def summary(report: Report) -> dict[str, Any]:
         "runs": [_run(report, index) for index in range(len(report.runs))],
         "statuses": dict(report.statuses),
         "compute_seconds": report.seconds,
-        "publication": dict(report.publication),
+        "publication": published(report),
         "method": asdict(report.method),
     }
 
@@ -73,6 +74,7 @@ def _row(data: DataSet, row: Row) -> dict[str, Any]:
         "best_f1": best.values[place] if best is not None and place is not None and known else None,
         "best_run": row.best_run,
         "over": row.over,
+        "incomplete": row.incomplete,
         "data": data.name,
         "model": row.model,
         "settings": dict(row.settings),
@@ -112,6 +114,7 @@ def _data(data: DataSet) -> dict[str, Any]:
         "counts": dict(data.counts),
         "metric": data.metric,
         "maximise": data.maximise,
+        "chosen_here": data.chosen_here,
         "notes": data.notes,
     }
 

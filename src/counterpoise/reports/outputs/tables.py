@@ -7,12 +7,20 @@ import io
 import re
 from collections.abc import Iterator
 
-from counterpoise.reports.outputs.figures import MAIN_METRICS, mean_std, metrics_of, shown_metrics, titled
+from counterpoise.reports.outputs.figures import (
+    MAIN_METRICS,
+    mean_std,
+    metrics_of,
+    shortened,
+    shown_metrics,
+    titled,
+)
+from counterpoise.reports.outputs.sentences import ranking
 from counterpoise.reports.report import DataSet, Figure, Interval, Report, Row
 
 COLUMNS = (
     *("data", "split", "row", "kind", "model", "metric", "mean", "std", "repetitions", "over"),
-    *("seeds_low", "seeds_high", "rows_low", "rows_high", "both_low", "both_high", "text"),
+    *("seeds_low", "seeds_high", "rows_low", "rows_high", "both_low", "both_high", "incomplete", "text"),
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TEX = {
@@ -32,7 +40,10 @@ _TEX = {
     '"': r"\textquotedbl{}",
     "±": r"$\pm$",
     "–": "--",
+    "[": "{[}",
+    "*": "{*}",
 }
+"""A row that begins with [ or * would be taken for an argument of the end of the line above it."""
 
 
 def csv_text(report: Report) -> str:
@@ -53,13 +64,20 @@ def _csv_line(data: DataSet, row: Row, metric: str, figure: Figure) -> list[str]
         *map(_cell, (data.name, data.split, row.name, row.kind, row.model, metric)),
         repr(float(figure.mean)),
         "" if figure.std is None else repr(float(figure.std)),
-        str(len(figure.values)),
-        row.over if row.kind != "baseline" else "",
+        str(_repetitions(row, figure)),
+        row.over if row.kind != "baseline" or figure.std is not None else "",
         *_ends(figure.over_seeds),
         *_ends(figure.over_rows),
         *_ends(figure.over_both),
+        _cell(row.incomplete),
         mean_std(figure),
     ]
+
+
+def _repetitions(row: Row, figure: Figure) -> int:
+    """What ``std`` is over: the folds of a single seed, or its repetitions."""
+    folds = sum(len(each.folds) for each in row.repetitions)
+    return folds if row.over == "folds" and folds else len(figure.values)
 
 
 def _ends(interval: Interval | None) -> list[str]:
@@ -90,10 +108,8 @@ def _tex_table(data: DataSet, number: int) -> Iterator[str]:
     held = {"test": "the test split", "valid": "validation", "out of fold": "the folds that were held out"}[data.split]
     yield "\\begin{table}"
     yield "  \\centering"
-    yield (
-        f"  \\caption{{{tex(data.name)}: mean $\\pm$ standard deviation on {held} ({data.size} rows). Models are "
-        "ordered by their score on validation.}"
-    )
+    about = f"mean $\\pm$ standard deviation on {held} ({data.size} rows). {tex(ranking(data))}"
+    yield f"  \\caption{{{tex(shortened(data.name))}: {about}}}"
     yield f"  \\label{{tab:results-{number}}}"
     yield f"  \\begin{{tabular}}{{l{'r' * len(metrics)}}}"
     yield "    \\toprule"
@@ -103,7 +119,8 @@ def _tex_table(data: DataSet, number: int) -> Iterator[str]:
         if row.kind != before:
             yield "    \\midrule"
         before = row.kind
-        name = f"\\textbf{{{tex(row.name)}}}" if row is data.best else tex(row.name)
+        name = tex(shortened(row.name))
+        name = f"\\textbf{{{name}}}" if row is data.best else name
         yield "    " + " & ".join([name, *(tex(mean_std(row.figures.get(m))) for m in metrics)]) + r" \\"
     yield "    \\bottomrule"
     yield "  \\end{tabular}"

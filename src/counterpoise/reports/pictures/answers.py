@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.inks import BLUE, COLORS, FAINT, INK, MUTED, PAPER, figure, named
+from counterpoise.metrics import CALIBRATION_BINS as BINS
 from counterpoise.reports.pictures.material import Answers, Floats, Ints, Material
 
 SHOWN_CLASSES = 6
@@ -17,8 +18,6 @@ MOST_NAMES = 60
 """Classes up to which it has their names."""
 MOST_POINTS = 400
 """Of a curve; longer ones are thinned."""
-BINS = 15
-"""Of confidence, as of the calibration error: see :func:`counterpoise.metrics.classification_metrics`."""
 
 
 def confusion_matrix(material: Material) -> Any | None:
@@ -96,7 +95,7 @@ def roc_pr_curves(material: Material) -> Any | None:
     right.set(xlabel="recall", ylabel="precision")
     for axes in (left, right):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axes.legend(*axes.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
+        axes.legend(*axes.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=1)
     count = len(answers.classes)
     left.set_title(f"ROC, {answers.where}")
     right.set_title("Precision and recall" if count == 2 else f"{len(shown)} of {count} classes, one against rest")

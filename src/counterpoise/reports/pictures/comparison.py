@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from counterpoise.inks import BLUE, COLORS, FAINT, INK, MUTED, PAPER, TEAL, drawing, figure, named
+from counterpoise.inks import BLUE, COLORS, FAINT, INK, LONGEST_NAME, MUTED, PAPER, TEAL, drawing, figure, named
 from counterpoise.reports.outputs.figures import interval_of, metrics_of, number, range_of, titled
 from counterpoise.reports.pictures.training import epoch_axis
 from counterpoise.reports.reading import finite
@@ -21,6 +21,8 @@ SHOWN_CURVES = 6
 SHOWN_METRICS = 3
 SHOWN_DATA = 6
 """Data sets in one picture."""
+NARROW_NAME = 20
+"""Characters of a name where there is little room."""
 BOXED = 5
 """Repetitions from which a box of quartiles says something."""
 Curves = Mapping[str, Sequence[Sequence[float]]]
@@ -51,6 +53,23 @@ def draw_data_set(report: Report, data: DataSet) -> Any | None:
     return drawn
 
 
+def draw_narrow(report: Report, data: DataSet) -> Any | None:
+    """The same for a phone: the first metric alone, names short, legends below."""
+    if not data.rows:
+        return None
+    rows = _shown(data)
+    with drawing():
+        curves = curves_of(report, data)
+        drawn = figure(4.6, 0.9 + 0.3 * len(rows) + 2.4 + 0.2 * len(curves))
+        drawn.get_layout_engine().set(hspace=0.06)
+        upper, lower = drawn.subplots(2, 1, height_ratios=[0.9 + 0.3 * len(rows), 2.2])
+        for metric in metrics_of(data)[:1]:
+            _panel(upper, rows, metric)
+        _names(upper, rows, NARROW_NAME)
+        _curves(lower, data, curves, narrow=True)
+    return drawn
+
+
 def _height(data: DataSet) -> float:
     return 1.5 + 0.3 * len(_shown(data)) + 2.4
 
@@ -67,13 +86,17 @@ def _draw(place: Any, report: Report, data: DataSet, *, title: bool) -> None:
     panels = upper.subplots(1, max(len(metrics), 1), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=False):
         _panel(axes, rows, metric)
-    panels[0].set_yticks(range(len(rows)), [named(row.name) for row in rows])
-    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    _names(panels[0], rows, LONGEST_NAME)
     left_out = len([row for row in data.rows if row.kind == "model"]) - SHOWN_MODELS
     of = f", the best {SHOWN_MODELS} models; {left_out} more are in the table" if left_out > 0 else ""
     if title:
         upper.suptitle(named(f"{data.name}, {data.split}, {data.size:,} rows", 70) + of, x=0.01, ha="left", fontsize=11)
     _curves(lower.subplots(), data, curves_of(report, data))
+
+
+def _names(axes: Any, rows: Sequence[Row], longest: int) -> None:
+    axes.set_yticks(range(len(rows)), [named(row.name, longest) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
 def _panel(axes: Any, rows: Sequence[Row], metric: str) -> None:
@@ -136,7 +159,7 @@ def curves_of(report: Report, data: DataSet) -> Curves:
     return found
 
 
-def _curves(axes: Any, data: DataSet, curves: Curves) -> None:
+def _curves(axes: Any, data: DataSet, curves: Curves, *, narrow: bool = False) -> None:
     """Mean by epoch over a row's runs, their standard deviation shaded; runs that ended early leave the mean."""
     longest = 1
     for place, (name, runs) in enumerate(curves.items()):
@@ -153,9 +176,11 @@ def _curves(axes: Any, data: DataSet, curves: Curves) -> None:
         low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
         high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
         axes.fill_between(at, low, high, color=color, alpha=0.13, linewidth=0)
-    axes.set_title(f"{titled(data.metric)} on validation, mean ± standard deviation over runs")
+    spread = "" if narrow else ", mean ± standard deviation over runs"
+    axes.set_title(f"{titled(data.metric) or 'score'} on validation{spread}")
     if curves:
-        axes.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        corner, at_ = ("upper left", (1.0, 1.0)) if not narrow else ("upper center", (0.5, -0.24))
+        axes.legend(*axes.get_legend_handles_labels(), loc=corner, bbox_to_anchor=at_)
     else:
         axes.text(0.5, 0.5, "no history", transform=axes.transAxes, ha="center", color=INK)
     epoch_axis(axes, [1, longest])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.reports.reading import finite, number
 from counterpoise.reports.runs import RunRecord, read_run
 
 Floats = NDArray[np.float64]
@@ -59,7 +56,7 @@ class Material:
         """Of the test split where there is one, else of validation; ``None`` where neither was written.
 
         Raises:
-            OSError, ValueError: if the file is damaged.
+            UnusableError: if the file is damaged, or its answers are none of the run's classes.
         """
         for name, split in (("test", "test"), ("valid", "validation")):
             path = self.run.folder / f"predictions_{name}.parquet"
@@ -74,24 +71,10 @@ def material(folder: Path) -> Material:
 
 
 def _answers(path: Path, split: str, run: RunRecord) -> Answers | None:
-    import pyarrow.parquet as pq  # 0.1 s
+    from counterpoise.reports.entries import temperature  # 0.2 s, with pyarrow
+    from counterpoise.reports.predictions import read_predictions
 
-    table = pq.read_table(path)  # raises ArrowInvalid, a ValueError
-    probabilities = np.array(table["probabilities"].to_pylist(), np.float64)
-    labels = table["label"].to_numpy().astype(np.int64)
-    if not len(labels) or probabilities.ndim != 2 or not np.isfinite(probabilities).all():
+    if not run.classes:
         return None
-    count = probabilities.shape[1]
-    classes = run.classes if len(run.classes) == count else tuple(str(place) for place in range(count))
-    known = "predicted" in table.column_names
-    predicted = table["predicted"].to_numpy().astype(np.int64) if known else probabilities.argmax(axis=1)
-    for name, column in (("label", labels), ("predicted", predicted)):
-        if column.min() < 0 or column.max() >= count:
-            raise ValueError(f"{path.name}: {name} is none of {count} classes")
-    return Answers(split, classes, labels, predicted, probabilities, temperature_of(run.result))
-
-
-def temperature_of(result: Mapping[str, Any]) -> float:
-    """By which the logits of a run were divided; 1 where it says nothing."""
-    found = number(result, "decision", "temperature")
-    return found if finite(found) and found > 0 else 1.0
+    found = read_predictions(path, len(run.classes))
+    return Answers(split, run.classes, found.labels, found.predicted, found.probabilities, temperature(run))

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PLOTS = "plots"
 """The folder's name within the run's."""
+ON_A_PAGE = (0.7, 0.85)
+"""Of a picture's width and height: within a page it has to be read on a phone too."""
 PICTURES: Mapping[str, Callable[[Material], Any | None]] = MappingProxyType(
     {
         "training_curves": training_curves,
@@ -52,7 +54,7 @@ def draw_run(folder: Path) -> list[Path]:
 
 def svgs_of(folder: Path, label: str, names: Collection[str]) -> dict[str, str]:
     """Some of these pictures as SVG elements by name, for a page; ``label`` is of the run, escaped already."""
-    return dict(_drawn(folder, lambda figure: as_svg(figure, label), names))
+    return dict(_drawn(folder, lambda figure: as_svg(figure, label, ON_A_PAGE), names))
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:
@@ -67,7 +69,8 @@ def _drawn(folder: Path, render: Callable[[Any], T], names: Collection[str] = PI
                 figure = draw(files)
             rendered = None if figure is None else render(figure)
         except Exception as error:  # files of any age and in any state; the others can be drawn all the same
-            log.warning("%s of %s could not be drawn: %s.", name, folder, str(error) or type(error).__name__)
+            why = str(error).removesuffix(".") or type(error).__name__
+            log.warning("%s of %s could not be drawn: %s.", name, folder, why)
             continue
         if rendered is not None:
             yield name, rendered
