@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tracker_kit import RESULT, epoch, plan, relayed, run_folder, told, update, warned
+from tracker_kit import RESULT, epoch, plan, relayed, run_folder, told, update, warned, within
 
 from counterpoise.config.schema import parse
 from counterpoise.errors import UserError
 from counterpoise.events import Alarm, Rescue
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.tracking import mlflow_client
+from counterpoise.tracking import mlflow_client, mlflow_sweep
 from counterpoise.tracking.mlflow import MLflow, MLflowConfig
 from counterpoise.tracking.mlflow_sweep import end_sweep
 
@@ -249,7 +249,10 @@ def test_two_jobs_at_once_have_one_parent_in_a_store_that_is_not_there_yet(tmp_p
     assert len(children) == 2
 
 
-def test_the_parent_gets_means_the_report_and_the_final_status(tmp_path: Path, store: str) -> None:
+def test_the_parent_gets_means_the_report_and_the_final_status(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_sweep, "PREEMPTED_WAIT", 60.0)  # a busy machine imports MLflow for longer than 5 seconds
     sweep = tmp_path / "sweep"
     folders = [run_folder(sweep / name, sweep=str(sweep)) for name in ("a", "b")]
     for each in folders:
@@ -274,6 +277,19 @@ def test_the_parent_gets_means_the_report_and_the_final_status(tmp_path: Path, s
 def test_a_multirun_that_mlflow_knows_nothing_of_needs_no_end(tmp_path: Path) -> None:
     end_sweep(tmp_path, [tmp_path / "a"], ["finished"])
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_multirun_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mlflow_sweep, "PREEMPTED_WAIT", 0.0)
+    folder = run_folder(tmp_path / "a")
+    write_json(folder / "mlflow.json", {})
+    write_json(tmp_path / "summary.json", {"mean": {}})
+    write_json(tmp_path / ".mlflow.json", {"uri": "http://127.0.0.1:9", "run": "0", "config": asdict(MLflowConfig())})
+    with within(5):
+        end_sweep(tmp_path, [folder], ["finished", "unfinished"])
+    assert "it had not sent everything in time" in warned(caplog)[0]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"config": {"foreign": 1}}', '{"config": {}}'])

@@ -176,7 +176,7 @@ class MLflow(Tracker):
             self._client.files(self._begun, sorted((self.folder / "plots").glob("*.png")), "plots")
             self._client.files(self._begun, sorted((self.folder / ".hydra").glob("*.yaml")), "config")
             self._client.files(self._begun, sorted((self.folder / "checkpoints" / "best").iterdir()), MODEL)
-        if self.config.register is not None:
+        if self.config.register is not None and result["status"] == "finished":
             self._client.register(self._begun, self.config.register, MODEL)
 
     def on_end(self, status: str) -> None:
