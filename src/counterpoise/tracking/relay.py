@@ -225,7 +225,8 @@ class Relay:
         try:
             work(*given)
         except Exception as error:
-            log.info("Tracker %s: %s", self.name, "".join(traceback.format_exception(error)))
+            trace = "".join(traceback.format_exception(error))
+            log.info("Tracker %s: %s", self.name, without_credentials(trace))
             self._drop(f"{type(error).__name__}: {error}")
 
     def _write(self) -> None:
