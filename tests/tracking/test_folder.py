@@ -174,8 +174,12 @@ def test_predictions_of_a_column_major_array_keep_their_rows(tmp_path: Path) -> 
 
 
 def test_an_earlier_failure_is_gone_while_the_run_goes_on_and_the_next_is_kept(folder: RunFolder) -> None:
+    def attempt() -> None:
+        with folder.recording(Storage(folder.path)):
+            assert not folder.failure.exists(), "trackers that are told of the result would send it"
+            raise ValueError("later")
+
     write_json(folder.failure, {"message": "earlier"})
-    with pytest.raises(ValueError, match="later"), folder.recording(Storage(folder.path)):
-        assert not folder.failure.exists(), "trackers that are told of the result would send it"
-        raise ValueError("later")
+    with pytest.raises(ValueError, match="later"):
+        attempt()
     assert read_json(folder.failure)["message"] == "later"
