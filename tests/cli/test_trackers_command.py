@@ -254,6 +254,15 @@ def test_a_server_that_cannot_be_reached_or_never_answers(
     assert line.startswith(f"Tracker {tracker} is dropped: {expected}")
 
 
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=1,2", "hydra.sweep.dir=run")])
+def test_a_password_is_refused_before_it_is_written_anywhere(sweep: tuple[str, ...], fresh: Path, train: Train) -> None:
+    answer = train(*sweep, *RUN, "tracker=mlflow", "tracker.mlflow.uri=http://me:hidden@host", folder=fresh)
+    assert answer.code == EXIT_USER
+    assert "tracker.mlflow.uri: must hold no password" in answer.problems[0]
+    assert "hidden" not in answer.err + answer.out
+    assert not [path for path in fresh.rglob("*") if path.is_file() and b"hidden" in path.read_bytes()]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -15,6 +15,7 @@ from filelock import FileLock
 from counterpoise.config.experiment import FREE
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.storage import Storage
 from counterpoise.tracking.folder import RunFolder, differences, write_predictions
 
 CONFIG: dict[str, Any] = {
@@ -170,3 +171,15 @@ def test_predictions_of_a_column_major_array_keep_their_rows(tmp_path: Path) -> 
     table = np.asfortranarray([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]])
     write_predictions(tmp_path / "p.parquet", np.arange(3), np.zeros(3, dtype=np.int64), table)
     np.testing.assert_array_equal(np.stack(pq.read_table(tmp_path / "p.parquet")["probabilities"].to_numpy()), table)
+
+
+def test_an_earlier_failure_is_gone_while_the_run_goes_on_and_the_next_is_kept(folder: RunFolder) -> None:
+    def attempt() -> None:
+        with folder.recording(Storage(folder.path)):
+            assert not folder.failure.exists(), "trackers that are told of the result would send it"
+            raise ValueError("later")
+
+    write_json(folder.failure, {"message": "earlier"})
+    with pytest.raises(ValueError, match="later"):
+        attempt()
+    assert read_json(folder.failure)["message"] == "later"

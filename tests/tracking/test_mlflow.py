@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tracker_kit import RESULT, epoch, plan, relayed, run_folder, told, update, warned
+from tracker_kit import RESULT, epoch, plan, relayed, run_folder, told, update, warned, within
 
 from counterpoise.config.schema import parse
 from counterpoise.errors import UserError
 from counterpoise.events import Alarm, Rescue
 from counterpoise.jsonio import read_json, write_json
-from counterpoise.tracking import mlflow_client
+from counterpoise.tracking import mlflow_client, mlflow_sweep
 from counterpoise.tracking.mlflow import MLflow, MLflowConfig
 from counterpoise.tracking.mlflow_sweep import end_sweep
 
@@ -163,12 +163,51 @@ def test_epochs_that_an_earlier_attempt_could_not_send_are_sent(folder: Path, st
 def test_a_run_that_the_store_has_lost_is_begun_anew(
     folder: Path, store: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_json(folder / "mlflow.json", {"uri": f"sqlite:///{store}", "run": "0" * 32, "sent": {}})
+    write_json(folder / "mlflow.json", {"uri": f"sqlite:///{store}", "experiment": "counterpoise", "run": "0" * 32})
     tracker = opened(folder, store)
     tracker.on_start(plan())
     finish(tracker)
     assert warned(caplog) == [f"MLflow does not know run {'0' * 32} any more: a new one is begun."]
     assert read_json(folder / "mlflow.json")["run"] == runs(store)[0].info.run_id
+
+
+@pytest.mark.parametrize("other", ["experiment", "store"])
+def test_a_run_that_goes_on_elsewhere_is_begun_anew_with_a_warning(
+    other: str, folder: Path, store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(folder, store).on_start(plan())
+    first = read_json(folder / "mlflow.json")
+    elsewhere = {"store": store, "experiment": "b"} if other == "experiment" else {"store": f"{tmp_path}/b.db"}
+    if other == "store":
+        shutil.copy(store, tmp_path / "b.db")
+    tracker = MLflow(MLflowConfig(**elsewhere), folder)
+    tracker.on_start(plan())
+    (line,) = warned(caplog)
+    assert line.startswith("run is in MLflow already, experiment counterpoise of sqlite:///")
+    assert read_json(folder / "mlflow.json")["run"] != first["run"]
+
+
+# Its run was killed, and resumed while this process was still sending.
+def test_an_earlier_attempt_that_outlives_its_run_leaves_the_status_to_the_later(folder: Path, store: str) -> None:
+    earlier = opened(folder, store)
+    earlier.on_start(plan())
+    later = opened(folder, store)
+    later.on_start(plan())
+    place = read_json(folder / "mlflow.json")
+    earlier.on_update(update(1))
+    earlier.on_end("killed")
+    assert read_json(folder / "mlflow.json") == place
+    assert runs(store)[0].info.status == "RUNNING"
+    finish(later)
+    assert runs(store)[0].info.status == "FINISHED"
+
+
+def test_the_password_of_the_environments_uri_is_kept_in_no_file(folder: Path, store: str) -> None:
+    tracker = opened(folder, store)
+    tracker._client.uri = "http://me:hidden@host"
+    tracker.on_start(plan())
+    assert read_json(folder / "mlflow.json")["uri"] == "http://...@host"
+    assert tracker._earlier() == tracker._run, "it is found again"
 
 
 def test_a_param_is_never_changed(folder: Path, store: str) -> None:
@@ -210,7 +249,10 @@ def test_two_jobs_at_once_have_one_parent_in_a_store_that_is_not_there_yet(tmp_p
     assert len(children) == 2
 
 
-def test_the_parent_gets_means_the_report_and_the_final_status(tmp_path: Path, store: str) -> None:
+def test_the_parent_gets_means_the_report_and_the_final_status(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_sweep, "PREEMPTED_WAIT", 60.0)  # a busy machine imports MLflow for longer than 5 seconds
     sweep = tmp_path / "sweep"
     folders = [run_folder(sweep / name, sweep=str(sweep)) for name in ("a", "b")]
     for each in folders:
@@ -226,14 +268,40 @@ def test_the_parent_gets_means_the_report_and_the_final_status(tmp_path: Path, s
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics == {"mean/f1": 0.5, "std/f1": 0.25}
     assert {file.path for file in client(store).list_artifacts(parent.info.run_id)} == {"summary.json", "report"}
-    end_sweep(sweep, folders, ["finished", "failed"])
-    assert runs(store)[0].info.status == "FAILED"
+    for statuses, expected in ((["finished", "failed"], "FAILED"), (["unfinished", "failed"], "KILLED")):
+        end_sweep(sweep, folders, statuses)
+        assert runs(store)[0].info.status == expected
     assert len(runs(store)) == 3, "repeated, it has the same parent"
 
 
 def test_a_multirun_that_mlflow_knows_nothing_of_needs_no_end(tmp_path: Path) -> None:
     end_sweep(tmp_path, [tmp_path / "a"], ["finished"])
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_multirun_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mlflow_sweep, "PREEMPTED_WAIT", 0.0)
+    folder = run_folder(tmp_path / "a")
+    write_json(folder / "mlflow.json", {})
+    write_json(tmp_path / "summary.json", {"mean": {}})
+    write_json(tmp_path / ".mlflow.json", {"uri": "http://127.0.0.1:9", "run": "0", "config": asdict(MLflowConfig())})
+    with within(5):
+        end_sweep(tmp_path, [folder], ["finished", "unfinished"])
+    assert "it had not sent everything in time" in warned(caplog)[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"config": {"foreign": 1}}', '{"config": {}}'])
+def test_a_damaged_note_of_the_parent_is_told_and_changes_nothing_else(
+    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = run_folder(tmp_path / "a")
+    write_json(folder / "mlflow.json", {})
+    (tmp_path / ".mlflow.json").write_text(content)
+    end_sweep(tmp_path, [folder], ["finished"])
+    (line,) = warned(caplog)
+    assert line.startswith("MLflow is not told how the multirun ended: ")
 
 
 def test_without_a_uri_the_environments_counts_then_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -250,6 +318,8 @@ def test_without_a_uri_the_environments_counts_then_the_file(monkeypatch: pytest
     [
         ({"uri": "host:5000"}, r"tracker\.mlflow\.uri: 'host:5000' is no URI of a store"),
         ({"uri": "mlruns"}, r"tracker\.mlflow\.uri: 'mlruns' is no URI"),
+        ({"uri": "http://me:hidden@host"}, r"tracker\.mlflow\.uri: must hold no password.*MLFLOW_TRACKING_PASSWORD"),
+        ({"uri": "ftp://me:hidden@host"}, r"tracker\.mlflow\.uri: 'ftp://\.\.\.@host' is no URI"),
         ({"experiment": " "}, r"tracker\.mlflow\.experiment: must not be empty"),
         ({"register": "a/b"}, r"tracker\.mlflow\.register: 'a/b' is no name"),
         ({"register": "a", "artefacts": False}, r"tracker\.mlflow\.register: has no effect"),

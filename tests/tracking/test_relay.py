@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -193,6 +194,53 @@ def test_what_libraries_print_goes_to_the_log_and_what_the_package_warns_of_to_t
     assert "Tracker kit: half a line" in caplog.text
     assert "from below" in caplog.text
     assert seen(tmp_path)[-1] == ("end", "finished")
+
+
+def test_what_a_library_prints_is_bounded_and_without_passwords(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with relayed(tmp_path, Failing, how="chat") as trackers:
+        told(trackers)
+    assert not warned(caplog)
+    assert seen(tmp_path)[-1] == ("end", "finished")
+    assert "no answer" in caplog.text
+    assert "Tracker kit: http://...@host" in caplog.text
+    assert len(caplog.records) == relay.MOST_LINES + 1
+    assert "more than 1000 lines" in caplog.text
+
+
+def test_chatter_is_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with relayed(tmp_path, Failing, how="chatter", timeout=1.0) as trackers, within(10):
+        told(trackers)
+        until(lambda: warned(caplog))
+    assert "it did not answer for 1 seconds" in warned(caplog)[0]
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("what", ["start", "_next", "_hear"])
+def test_whatever_goes_wrong_in_its_threads_drops_the_tracker(
+    what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(*(threading.Thread if what == "start" else relay.Relay, what, refuse))
+    with relayed(tmp_path) as trackers, within(10):
+        told(trackers)
+    (line,) = warned(caplog)
+    assert line.startswith("Tracker kit is dropped: ")
+    assert line.endswith("can't start new thread. The run goes on without it.")
+
+
+def test_a_module_of_the_current_folder_is_not_taken_for_the_librarys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    with relayed(tmp_path / "run") as trackers:
+        told(trackers)
+    assert not warned(caplog)
 
 
 RUN = """

@@ -55,6 +55,7 @@ def test_figures_can_be_read_back(folder: Path) -> None:
     assert found["grad_norm/head"] == [(4, 2.0)]
     assert not {"valid/note", "valid/flag"} & set(found)
     assert '"seed": 7' in texts(folder)["config"][0]
+    assert "password" not in texts(folder)["config"][0], "the section of trackers is left out"
 
 
 def test_the_runs_pictures_are_shown(folder: Path) -> None:

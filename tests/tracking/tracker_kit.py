@@ -102,6 +102,13 @@ class Failing(Recording):
             os.write(1, b"half a line")
             os.write(2, b"from below\n")
             logging.getLogger("counterpoise.kit").warning("mind the gap")
+        if self.config.how == "chat":
+            os.write(1, b"\n\x1eno answer\n//me:hidden@host\nhttp://me:hidden@host\n" + b"chatter\n" * 2000)
+            os.write(1, b"x" * 100_000)
+        if self.config.how == "chatter" and event.update == 2:
+            while True:
+                time.sleep(0.1)
+                os.write(1, b"chatter\n")
         if self.config.how == "hang" and event.update == 2:
             time.sleep(LONG)
 

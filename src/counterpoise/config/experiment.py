@@ -175,7 +175,7 @@ def _trackers(node: object, extensions: Sequence[str], problems: list[Problem]) 
     """Trackers by name; none where the section is empty."""
     if not isinstance(node, Mapping | None):
         message = f"expected trackers by name, got {show(node)}."
-        problems.append(Problem("tracker", message, "Choose some, e.g. tracker=[tensorboard,mlflow]."))
+        problems.append(Problem("tracker", message, "Choose some, e.g. 'tracker=[tensorboard,mlflow]'."))
         return {}
     found = {}
     for name, each in (node or {}).items():

@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from counterpoise.errors import UserError, fail
+from counterpoise.tracking.addresses import has_credentials
 
 
 class Refused(BaseException):
@@ -29,6 +30,15 @@ def _check_counts(config: DictConfig) -> None:
     if varied and "fold" in (config.hydra.sweeper.get("params") or {}):
         what = f"{varied[0].partition('=')[2]} are several, but the folds of a sweep are one range."
         raise Refused(fail("folds.count", what, "Give one command for each."))
+
+
+def _check_addresses(config: DictConfig) -> None:
+    """Raises ``Refused`` for a password: what was typed is kept in ``multirun.yaml`` before a job could refuse it."""
+    for text in config.hydra.overrides.task:
+        key, _, value = text.partition("=")
+        if key.lstrip("+~").startswith("tracker") and has_credentials(value.strip("'\"")):
+            what = "must hold no password: it is kept in the multirun's files."
+            raise Refused(fail(key, what, "Leave it out, and set it in the environment: see docs/trackers.md."))
 
 
 class Multirun(Callback):
@@ -57,6 +67,7 @@ class Multirun(Callback):
         if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, and nobody would be told
             raise Refused(fail("folds.count", f"must be >= 2, but is {count}."))
         _check_counts(config)
+        _check_addresses(config)
         self.path = Path(config.hydra.sweep.dir)
         self.reports = OmegaConf.select(config, "report.multirun") is not False
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"

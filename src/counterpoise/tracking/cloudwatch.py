@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from counterpoise.errors import Problem
 from counterpoise.events import EpochEvent, UpdateEvent
 from counterpoise.jsonio import read_json
+from counterpoise.tracking.addresses import has_credentials
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
@@ -41,7 +42,10 @@ class CloudWatchConfig(TrackerConfig):
         if not re.fullmatch(r"[\w.\-/#:]{1,255}", self.namespace, re.ASCII) or self.namespace.startswith("AWS/"):
             expected = "Expected letters, digits and ._-/#:, not beginning with AWS/."
             yield Problem("namespace", f"{self.namespace!r} is none that CloudWatch takes.", expected)
-        if self.endpoint is not None and not re.match(r"https?://[^/]", self.endpoint):
+        if has_credentials(self.endpoint or ""):
+            remedy = "Credentials are AWS's own affair: environment, shared file, or the machine's role."
+            yield Problem("endpoint", "must hold no password: it is kept in the run's files.", remedy)
+        elif self.endpoint is not None and not re.match(r"https?://[^/]", self.endpoint):
             yield Problem("endpoint", f"{self.endpoint!r} is no address.", "Expected one such as http://host:4566.")
 
 

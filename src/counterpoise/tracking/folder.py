@@ -149,6 +149,8 @@ class RunFolder:
     @contextmanager
     def recording(self, storage: Storage) -> Iterator[None]:
         """While inside, log to ``training.log``; an error leaves its traceback there, and ``failure.json``."""
+        if self.failure.exists():  # of an earlier attempt: it is gone before there is a result
+            storage.attempt(self.failure.name, self.failure, lambda: self.failure.unlink(missing_ok=True))
         with LogFile(self.log, storage):
             try:
                 yield
@@ -160,8 +162,6 @@ class RunFolder:
                 content = {"status": status, "message": str(error), "traceback": trace}
                 storage.attempt(self.failure.name, self.failure, lambda: write_json(self.failure, content))
                 raise
-            if self.failure.exists():  # of an earlier attempt
-                storage.insist(self.failure.name, self.failure, lambda: self.failure.unlink(missing_ok=True))
 
     def claim(
         self,

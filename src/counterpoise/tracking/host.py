@@ -31,6 +31,8 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 """Whoever sends these means the run, which tells its trackers how it ends."""
 INPUT, OUTPUT = 0, 1
 CHUNK = 1 << 16
+LONGEST = 5000
+"""Characters of a text in an answer, which is one line within the run's bound."""
 
 
 def main() -> NoReturn:
@@ -42,7 +44,7 @@ def main() -> NoReturn:
         _serve()
         answer(done=True)
     except BaseException as error:  # whatever a tracker raises, a SystemExit included
-        answer(failed=_said(error), trace="".join(traceback.format_exception(error)))
+        answer(failed=_said(error), trace="".join(traceback.format_exception(error))[-LONGEST:])
         code = 1
     os._exit(code)
 
@@ -61,7 +63,7 @@ class _Warnings(logging.Handler):
     """What this package warns of is shown by the run."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        answer(warning=record.getMessage())
+        answer(warning=record.getMessage()[:LONGEST])
 
 
 def _serve() -> None:
@@ -116,5 +118,5 @@ def _leave_with_the_run(wait: float) -> None:
 
 
 def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split())[:LONGEST]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

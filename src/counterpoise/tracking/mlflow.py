@@ -10,12 +10,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from filelock import FileLock
 
 from counterpoise.errors import Problem
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.tracking.addresses import has_credentials, without_credentials
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
@@ -60,7 +62,13 @@ class MLflowConfig(TrackerConfig):
         scheme = re.split("[:+]", self.uri or "http:")[0]
         if scheme not in SCHEMES:
             example = "Expected one such as http://host:5000 or sqlite:///folder/mlflow.db."
-            yield Problem("uri", f"{self.uri!r} is no URI of a store.", example)
+            yield Problem("uri", f"{without_credentials(str(self.uri))!r} is no URI of a store.", example)
+        if has_credentials(self.uri or ""):
+            remedy = (
+                "Leave it out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment; "
+                "a database's whole URI may be MLFLOW_TRACKING_URI there."
+            )
+            yield Problem("uri", "must hold no password: it is kept in the run's files.", remedy)
         if not self.experiment.strip():
             yield Problem("experiment", "must not be empty.")
         if self.register is not None and (not self.register.strip() or re.search("[/:]", self.register)):
@@ -82,6 +90,7 @@ class MLflow(Tracker):
         self._run: str | None = None
         self._figures: list[Figure] = []
         self._rescues = 0
+        self._attempt = uuid4().hex
         self._sent: dict[str, list[int]] = {"update": [-1, 0], "epoch": [-1, 0]}
         """The last update and epoch that were taken up, each with the number of rescues before it: what is done again
         after a resumption is not sent again, and what is done again after a rescue is."""
@@ -98,7 +107,7 @@ class MLflow(Tracker):
             self.on_epoch(EpochEvent(**epoch))
 
     def _earlier(self) -> str | None:
-        place = read_place(self.folder / PLACE, self._client.uri)
+        place = read_place(self.folder / PLACE, self._client.uri, self.config.experiment)
         if place is None:
             return None
         if not self._client.resume(place["run"]):
@@ -151,7 +160,8 @@ class MLflow(Tracker):
             self._client.figures(self._begun, self._figures)
             self._figures.clear()
             with suppress(OSError):  # a resumed run would send some again, which are the same
-                self._write_place()
+                if self._own():
+                    self._write_place()
 
     def on_result(self, result: Mapping[str, Any]) -> None:
         """Figures of the best epoch, then files: the weights last, which are the largest."""
@@ -166,28 +176,37 @@ class MLflow(Tracker):
             self._client.files(self._begun, sorted((self.folder / "plots").glob("*.png")), "plots")
             self._client.files(self._begun, sorted((self.folder / ".hydra").glob("*.yaml")), "config")
             self._client.files(self._begun, sorted((self.folder / "checkpoints" / "best").iterdir()), MODEL)
-        if self.config.register is not None:
+        if self.config.register is not None and result["status"] == "finished":
             self._client.register(self._begun, self.config.register, MODEL)
 
     def on_end(self, status: str) -> None:
         """The last figures, and the final status."""
         if self._run is not None:
             self.flush()
-            self._client.end(self._run, STATUS[status])
+            if self._own():
+                self._client.end(self._run, STATUS[status])
 
     @property
     def _begun(self) -> str:
         assert self._run is not None
         return self._run
 
+    def _own(self) -> bool:
+        """Whether no later attempt has gone on in this run: one that is killed may still be sending then."""
+        try:
+            return bool(read_json(self.folder / PLACE)["attempt"] == self._attempt)
+        except (OSError, ValueError):
+            return True
+
     def _write_place(self) -> None:
-        write_json(self.folder / PLACE, _place(self._client, self.config, self._begun) | {"sent": self._sent})
+        facts = {"sent": self._sent, "attempt": self._attempt}
+        write_json(self.folder / PLACE, _place(self._client, self.config, self._begun) | facts)
 
 
 def parent_of(client: Client, config: MLflowConfig, sweep: Path) -> str:
     """The run of a multirun, which its jobs share: the first of them makes it."""
     with FileLock(sweep / f"{PARENT}.lock", timeout=LOCKED):
-        place = read_place(sweep / PARENT, client.uri)
+        place = read_place(sweep / PARENT, client.uri, config.experiment)
         if place is not None and client.resume(place["run"]):
             return str(place["run"])
         run = client.create(sweep.name, {"folder": sweep})
@@ -196,16 +215,23 @@ def parent_of(client: Client, config: MLflowConfig, sweep: Path) -> str:
 
 
 def _place(client: Client, config: MLflowConfig, run: str) -> dict[str, Any]:
-    return {"uri": client.uri, "experiment": config.experiment, "run": run}
+    return {"uri": without_credentials(client.uri), "experiment": config.experiment, "run": run}
 
 
-def read_place(path: Path, uri: str) -> dict[str, Any] | None:
-    """What the file says; ``None`` if there is none, or it is of another store."""
+def read_place(path: Path, uri: str, experiment: str) -> dict[str, Any] | None:
+    """What the file says; ``None`` if there is none, or, with a warning, if it is of another store or experiment."""
     try:
         place = dict(read_json(path))
     except FileNotFoundError:
         return None
-    return place if place["uri"] == uri else None
+    if without_credentials(place["uri"]) == without_credentials(uri) and place["experiment"] == experiment:
+        return place
+    log.warning(
+        "%s is in MLflow already, experiment %s of %s: now a new run is begun, in %s of %s.",
+        *(path.parent.name, place["experiment"], without_credentials(place["uri"])),
+        *(experiment, without_credentials(uri)),
+    )
+    return None
 
 
 def artefacts(folder: Path) -> list[Path]:

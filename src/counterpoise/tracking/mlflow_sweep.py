@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 from counterpoise.config.schema import parse
 from counterpoise.config.targets import Component
+from counterpoise.errors import UserError, first_line
 from counterpoise.jsonio import read_json
+from counterpoise.tracking.addresses import without_credentials
 from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.mlflow import PARENT, PLACE, STATUS, MLflowConfig, artefacts
 from counterpoise.tracking.mlflow_client import Client
-from counterpoise.tracking.relay import Trackers
+from counterpoise.tracking.relay import PREEMPTED_WAIT, Trackers
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,10 @@ class MLflowSweep(Tracker):
     def on_result(self, result: Mapping[str, Any]) -> None:
         """Means and files. ``result`` is the content of ``summary.json``."""
         place = read_json(self.folder / PARENT)
-        self._run, self._client = place["run"], Client(place["uri"], self.config.experiment)
+        where = self.config.where  # with the password that the environment may have; the file has none
+        if without_credentials(where) != without_credentials(place["uri"]):
+            where = place["uri"]
+        self._run, self._client = place["run"], Client(where, self.config.experiment)
         figures = [(name, value, self.now, 0) for name, value in means(result["mean"]).items()]
         self._client.figures(self._run, figures)
         if self.config.artefacts:
@@ -62,10 +67,17 @@ def end_sweep(sweep: Path, folders: Collection[Path], statuses: Collection[str])
         folders: those of its jobs.
         statuses: theirs, as :class:`~counterpoise.reports.jobs.JobSummary` has them.
     """
-    if not any((folder / PLACE).exists() for folder in folders) or not (sweep / PARENT).exists():
+    try:
+        if not any((folder / PLACE).exists() for folder in folders) or not (sweep / PARENT).exists():
+            return
+        config = parse(MLflowConfig, read_json(sweep / PARENT)["config"])
+        summary = read_json(sweep / "summary.json")
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:  # of a file that is damaged, or another's
+        log.warning("MLflow is not told how the multirun ended: %s: %s", type(error).__name__, first_line(error))
         return
-    config = parse(MLflowConfig, read_json(sweep / PARENT)["config"])
     trackers = Trackers({"mlflow": Component(MLflowSweep, config)}, sweep)
-    trackers.on_result(read_json(sweep / "summary.json"))
-    unfinished = "preempted" if "unfinished" in statuses else "failed"
-    trackers.close("finished" if set(statuses) == {"finished"} else unfinished, config.wait)
+    trackers.on_result(summary)
+    if "unfinished" in statuses:
+        trackers.close("preempted", PREEMPTED_WAIT)
+    else:
+        trackers.close("finished" if set(statuses) == {"finished"} else "failed", config.wait)

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from typing import Any, Self
 from counterpoise.config.targets import Component
 from counterpoise.errors import PreemptedError, missing_extra
 from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.tracking.addresses import without_credentials
 from counterpoise.tracking.base import TrackerConfig
 from counterpoise.tracking.host import CHUNK, MARK
 from counterpoise.tracking.messages import END, encode
@@ -39,6 +41,10 @@ PREEMPTED_WAIT = 5.0
 """Seconds that a preempted run waits at most: a machine that is taken away gives thirty, and the mirror needs them."""
 POLL = 1.0
 """Seconds between two looks at whether a tracker is silent."""
+LONGEST_LINE = 1 << 16
+"""Bytes of output without a line's end that are kept; they are a line then."""
+MOST_LINES = 1000
+"""Lines that a library prints and ``training.log`` takes, of each tracker."""
 GRACE = 2.0
 """Seconds for a process to end that has been killed, or has said that it is done."""
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from counterpoise.tracking.host import main; main()"
@@ -140,7 +146,7 @@ class Relay:
         }
         self._change = threading.Condition()
         self._waiting: deque[tuple[str, float, tuple[Any, ...]]] = deque()
-        self._told = self._answered = 0
+        self._told = self._answered = self._printed = 0
         self._over = self._ending = False
         """Dropped, or through with everything; bounded by the end of the run now, not by ``timeout``."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -159,8 +165,13 @@ class Relay:
         if full:
             self._drop(f"it is {LONGEST_QUEUE} events behind")
         elif self._writer is None:
-            self._writer = threading.Thread(target=self._write, name=f"tracker {self.name}", daemon=True)
-            self._writer.start()
+            self._writer = threading.Thread(
+                target=self._guarded, args=(self._write,), name=f"tracker {self.name}", daemon=True
+            )
+            try:
+                self._writer.start()
+            except RuntimeError as error:  # the system gives no more threads
+                self._drop(str(error))
 
     def end(self, status: str, longest: float) -> float:
         """Say that no more will come, if anything came; returns the time at which :meth:`wait` gives up."""
@@ -178,17 +189,24 @@ class Relay:
             self._drop(f"it had not sent everything in time (tracker.{self.name}.wait)")
 
     def kill(self) -> None:
-        """End the process and all that it started."""
+        """End the process and all that it started, and wait until it is gone."""
+        process = self._stop()
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):  # one that waits for a dead network disk cannot even be killed
+                process.wait(GRACE)
+
+    def _stop(self) -> subprocess.Popen[bytes] | None:
+        """Kill the process, and wait for nothing; returns it if it was running."""
         with self._change:
             self._over = True
             self._waiting.clear()
             self._change.notify_all()
             process = self._process
-        if process is not None and process.poll() is None:
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):  # one that waits for a dead network disk cannot even be killed
-                process.wait(GRACE)
+        if process is None or process.poll() is not None:
+            return None
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return process
 
     def _drop(self, reason: str) -> None:
         """Go on without this tracker; told once."""
@@ -196,16 +214,26 @@ class Relay:
             if self._over:
                 return
             self._over = True
-        log.warning("Tracker %s is dropped: %s. The run goes on without it.", self.name, reason.rstrip("."))
-        self.kill()
+        reason = without_credentials(reason).rstrip(".")
+        log.warning("Tracker %s is dropped: %s. The run goes on without it.", self.name, reason)
+        self._stop()
 
     # The threads
+
+    def _guarded(self, work: Callable[..., None], *given: Any) -> None:
+        """What goes wrong in a thread drops the tracker, and nothing else."""
+        try:
+            work(*given)
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            log.info("Tracker %s: %s", self.name, without_credentials(trace))
+            self._drop(f"{type(error).__name__}: {error}")
 
     def _write(self) -> None:
         """Start the process and send it what waits."""
         try:
             process = subprocess.Popen(
-                [sys.executable, "-c", START, json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", START, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -219,7 +247,8 @@ class Relay:
             over = self._over
         if over:
             self.kill()
-        threading.Thread(target=self._read, args=(process,), name=f"answers of {self.name}", daemon=True).start()
+        reading = (self._read, process)
+        threading.Thread(target=self._guarded, args=reading, name=f"answers of {self.name}", daemon=True).start()
         assert process.stdin is not None
         with suppress(OSError), process.stdin as pipe:  # what the end of the pipe means is the reader's to say
             pipe.write(json.dumps(self._hello).encode() + b"\n")
@@ -238,38 +267,58 @@ class Relay:
         assert process.stdout is not None
         poll = select.poll()
         poll.register(process.stdout, select.POLLIN)
-        left, silent = b"", 0.0
+        left, silent, before = b"", 0.0, time.monotonic()
         while True:
-            if not poll.poll(POLL * 1000):
-                # Counted, and not measured by a clock: a machine that slept, or a run that was stopped, heard nothing.
-                silent = 0.0 if self._ending or self._told == self._answered else silent + POLL
-                if silent >= self.limits.timeout:
-                    self._drop(f"it did not answer for {self.limits.timeout:g} seconds (tracker.{self.name}.timeout)")
-                continue
-            data = os.read(process.stdout.fileno(), CHUNK)
-            if not data:
-                break
-            silent = 0.0
-            *lines, left = (left + data).split(b"\n")
-            for line in filter(None, lines):
-                self._hear(line.decode(errors="replace"))
+            ready = poll.poll(POLL * 1000)
+            # One look counts as POLL at most: a machine that slept, or a run that was stopped, heard nothing.
+            silent, before = silent + min(time.monotonic() - before, POLL), time.monotonic()
+            lines: list[bytes] = []
+            if ready:
+                data = os.read(process.stdout.fileno(), CHUNK)
+                if not data:
+                    break
+                *lines, left = (left + data).split(b"\n")
+                if len(left) > LONGEST_LINE:
+                    lines, left = [*lines, left], b""
+            answered = [self._hear(line.decode(errors="replace")) for line in lines if line]
+            if any(answered) or self._ending or self._told == self._answered:
+                silent = 0.0
+            elif silent >= self.limits.timeout:
+                self._drop(f"it did not answer for {self.limits.timeout:g} seconds (tracker.{self.name}.timeout)")
         process.stdout.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
         self._drop(f"its process ended with exit code {process.returncode}")
 
-    def _hear(self, line: str) -> None:
-        if not line.startswith(MARK):
-            log.info("Tracker %s: %s", self.name, line)
-            return
-        answer = json.loads(line.removeprefix(MARK))
+    def _hear(self, line: str) -> bool:
+        """Take in a line; returns whether it is an answer, and not what some library printed."""
+        answer = _answer(line)
+        if answer is None:
+            self._printed += 1
+            if self._printed <= MOST_LINES:
+                log.info("Tracker %s: %s", self.name, without_credentials(line))
+            elif self._printed == MOST_LINES + 1:
+                log.info("Tracker %s: it prints more than %s lines: the others are left out.", self.name, MOST_LINES)
+            return False
         if "warning" in answer:
-            log.warning("%s", answer["warning"])
+            log.warning("%s", without_credentials(str(answer["warning"])))
         elif "failed" in answer:
-            log.info("Tracker %s: %s", self.name, answer["trace"])
-            self._drop(answer["failed"])
+            log.info("Tracker %s: %s", self.name, without_credentials(str(answer["trace"])))
+            self._drop(str(answer["failed"]))
         else:
             with self._change:
                 self._answered = answer.get("events", self._answered)
                 self._over = self._over or "done" in answer
                 self._change.notify_all()
+        return True
+
+
+def _answer(line: str) -> dict[str, Any] | None:
+    """What a line says; ``None`` if it is no answer."""
+    if not line.startswith(MARK):
+        return None
+    try:
+        answer = json.loads(line.removeprefix(MARK))
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None

@@ -55,6 +55,7 @@ class TensorBoard(Tracker):
         """Begin a file; on resume, hide what was written behind the checkpoint."""
         self._begin(plan)
         config = read_json(RunFolder(self.folder).metadata)["config"]
+        config = {key: value for key, value in config.items() if key != "tracker"}
         self._text("config", f"```json\n{json.dumps(config, indent=2, ensure_ascii=False)}\n```")
         self._write()
 
