@@ -308,6 +308,8 @@ DECISION = Path("checkpoints/best/decision.json")
         (lambda run: (run / "tokenizer.json").unlink(), "what it learnt to encode by is not whole"),
         (lambda run: (run / "tokenizer.json").write_text("{}"), "what it learnt to encode by is not whole"),
         (lambda run: (run / "encoding.json").write_text("[]"), "what it learnt to encode by is not whole"),
+        (lambda run: swap(run / "tokenizer.json"), "not whole: tokenizer.json has changed. Bring that file back"),
+        (lambda run: edit(run, lambda m: m.update(artefacts=[])), "its checksums are not whole"),
         (lambda run: (run / "checkpoints/best/model.safetensors").write_bytes(b"x"), "is damaged"),
         (lambda run: edit(run, lambda m: m.update(plan={})), "its plan is not whole"),
         (lambda run: edit(run, lambda m: m.update(classes=None)), "does not say what classes it tells apart"),
@@ -321,25 +323,38 @@ def test_a_run_that_is_not_whole_is_refused(
     assert said in refused(capsys, changed(finished("tokens"), here / "run", change), "input=a.c")
 
 
+def swap(tokenizer: Path) -> None:
+    """Two tokens change places: as good a tokenizer as any, but not the one of this run."""
+    content = read_json(tokenizer)
+    vocabulary = content["model"]["vocab"]
+    first, second = list(vocabulary)[-2:]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    write_json(tokenizer, content)
+
+
 def edit(run: Path, change: Callable[[Any], object]) -> None:
     metadata = read_json(run / "training_metadata.json")
     change(metadata)
     write_json(run / "training_metadata.json", metadata)
 
 
-def test_a_run_of_an_earlier_version_decides_at_half(finished: Runs, here: Path) -> None:
+def test_a_run_of_an_earlier_version_decides_at_half(
+    finished: Runs, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def earlier(run: Path) -> None:
         result = read_sealed(run / "result.json")
         del result["decision"], result["calibration"]
         write_sealed(run / "result.json", result)
         (run / DECISION).unlink()
         edit(run, lambda m: [m["config"].pop(name) for name in ("threshold", "threshold_metric", "calibration")])
+        edit(run, lambda m: m.pop("artefacts"))
 
     run = finished("tokens")
     write_test_split(run, here / "new.jsonl")
     old = changed(run, here / "run", earlier)
     assert predict([old, "input=new.jsonl", "output=a.jsonl"]) == EXIT_OK
     own = np.array([[*each["probabilities"].values()] for each in lines(here / "a.jsonl")])
+    assert "run keeps no checksums of what it encodes by" in caplog.text
     temperature = read_json(run / DECISION)["temperature"]
     assert temperature != 1
     powers = own ** (1 / temperature)
@@ -353,6 +368,7 @@ def test_graphs_that_came_as_such_are_not_made_of_texts(
         properties = read_json(run / "graphs.json")
         properties["settings"]["parser"] = None
         write_json(run / "graphs.json", properties)
+        edit(run, lambda m: m.pop("artefacts"))
 
     (here / "a.c").write_text(CODE)
     said = refused(capsys, changed(finished("graphs"), here / "run", as_they_came), "input=a.c")
@@ -367,6 +383,7 @@ def test_another_encoder_than_in_training_is_refused(
         content = read_json(run / "encoder.json")
         content["config"]["size"] = 17
         write_json(run / "encoder.json", content)
+        edit(run, lambda m: m.pop("artefacts"))
 
     (here / "a.c").write_text(CODE)
     run = changed(finished("hashing"), here / "run", other)
