@@ -151,7 +151,12 @@ def missing_extra(where: str, package: str, extra: str) -> UserError:
 def near(path: Path) -> str:
     """A path as short as it can be typed from the current folder."""
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return printable(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def printable(text: str) -> str:
+    """The same text; bytes of a file name that are not UTF-8, which nothing could encode, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def first_line(error: BaseException) -> str:

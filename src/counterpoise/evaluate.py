@@ -7,23 +7,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from counterpoise.answers import column_names, of_records, of_split, table_columns
 from counterpoise.config.schema import Range
 from counterpoise.data.records import Records
+from counterpoise.data.sources.formats import bare_name
 from counterpoise.data.sources.inputs import read_inputs
 from counterpoise.data.sources.labels import label_or_number
 from counterpoise.data.sources.reading import Column, identifier
 from counterpoise.decision import Decision, DecisionConfig, tune_threshold
 from counterpoise.engine.evaluation import Predictions
-from counterpoise.errors import UserError, fail, first_line, near
+from counterpoise.errors import UserError, fail, near
 from counterpoise.job import build_loss
-from counterpoise.jsonio import to_plain, write_json
+from counterpoise.jsonio import read_json, to_plain, write_json
 from counterpoise.measuring import calibration, figures, keep
 from counterpoise.metrics import ObjectiveConfig
 from counterpoise.opening import OpenedModel, open_model, open_run, told_split
+from counterpoise.reports.predictions import UnusableError, read_predictions
 from counterpoise.tracking.console import result_table, show_table
 from counterpoise.tracking.folder import RunFolder
 
@@ -64,7 +65,7 @@ class _Answered:
 
     opened: OpenedModel
     name: str
-    """Of the split, or the stem of the file."""
+    """Of what is written: the split's, or ``input_`` and the file's."""
     records: Records
     raw: Predictions
     own: bool
@@ -97,15 +98,32 @@ def evaluate(config: EvaluateConfig, console: Console) -> Path:
         "reproduces_result": _reproduces(answered, decision, measured),
         "metrics": measured,
     }
-    folder = answered.opened.run.folder if config.out is None else Path(config.out).expanduser()
-    path = folder / f"evaluation_{answered.name}.json"
+    path = _path(config, answered.name)
     try:
         keep(path.with_suffix(".parquet"), found, answered.records)
         write_json(path, summary)
     except OSError as error:
-        raise fail(str(folder), f"cannot be written: {error}.", "Name another folder with out=...") from error
+        raise fail(near(path.parent), f"cannot be written: {error}.", "Name another folder with out=...") from error
     _show(console, summary, decision, path)
     return path
+
+
+def _path(config: EvaluateConfig, name: str) -> Path:
+    """Of the figures."""
+    return Path(config.run if config.out is None else config.out).expanduser() / f"evaluation_{name}.json"
+
+
+def _refuse_others(path: Path, name: str) -> None:
+    """Figures of another file that is called the same are not written over."""
+    if not path.exists():
+        return
+    try:
+        before = Path(read_json(path)["input"]).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise fail(near(path), "is in the way, and no figures of a file.", "Name a folder with out=...") from error
+    if before != Path(name).expanduser().resolve():
+        what = f"holds the figures of another file, {before}."
+        raise fail(near(path), what, "Name another folder with out=..., or remove it.")
 
 
 def _of_split(config: EvaluateConfig, console: Console) -> _Answered:
@@ -124,6 +142,8 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
     assert config.input is not None
     if config.split is not None:
         raise fail("split", "cannot be given together with input.", "Leave one out.")
+    name = f"input_{bare_name(Path(config.input))}"
+    _refuse_others(_path(config, name), config.input)
     opened, learnt = open_model(Path(config.run).expanduser(), config.extensions)
     limit = opened.experiment["data"].config.max_record_bytes
     columns = table_columns(opened, config.text_column, config.criterion_column, limit)
@@ -133,7 +153,7 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
         columns["group"] = Column(config.group_column, identifier(config.group_column), "group_column")
     records = read_inputs([config.input], columns, limit).records(opened.classes)
     raw = of_records(opened, learnt, records, console)
-    return _Answered(opened, Path(config.input).name.split(".")[0], records, raw, own=False)
+    return _Answered(opened, name, records, raw, own=False)
 
 
 def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
@@ -156,14 +176,11 @@ def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
     if asked.threshold != "tune":
         return replace(opened.decision, threshold=asked.threshold, tuned=False, metric=None)
     name, weights = asked.tuned_for(objective)
-    path = RunFolder(opened.run.folder).predictions("valid")
     try:
-        saved = pq.read_table(path)
-        probabilities = saved["probabilities"].combine_chunks().flatten().to_numpy().reshape(-1, 2)
-        found = tune_threshold(saved["label"].to_numpy(), probabilities, weights)
-    except (OSError, ValueError, KeyError) as error:
-        what = f"cannot be tuned, since {path.name} of the run cannot be read: {first_line(error)}."
-        raise fail("threshold", what, "Give a number.") from error
+        saved = read_predictions(RunFolder(opened.run.folder).predictions("valid"), len(opened.classes))
+    except UnusableError as error:
+        raise fail("threshold", f"cannot be tuned: {error}", "Give a number.") from error
+    found = tune_threshold(saved.labels, saved.probabilities, weights)
     notes = (found.note,) if found.note else ()
     return replace(opened.decision, threshold=found.value, tuned=True, metric=name, notes=notes)
 

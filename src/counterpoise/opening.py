@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
+from numpy.typing import NDArray
 
 from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment, check
@@ -22,7 +23,8 @@ from counterpoise.decision import Decision
 from counterpoise.errors import Problem, UserError, first_line, near
 from counterpoise.finished import AGAIN, FINISH, FinishedRun
 from counterpoise.models.base import FRESH, Model, ModelContext
-from counterpoise.tracking.folder import RunFolder
+from counterpoise.reports.predictions import UnusableError, read_predictions
+from counterpoise.tracking.folder import ARTEFACTS, RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ def open_model(folder: Path, extensions: Sequence[str] = ()) -> tuple[OpenedMode
     """
     run = FinishedRun.open("run", folder)
     experiment = _experiment(run, extensions)
+    _check_kept(run)
     try:
         learnt: Learnt = experiment.build_encoding().learnt(folder)
     except UserError as error:
@@ -76,6 +79,25 @@ def open_model(folder: Path, extensions: Sequence[str] = ()) -> tuple[OpenedMode
         what = f"cannot encode anything, since what it learnt to encode by is not whole: {first_line(error)}."
         raise run.refuse(what, "Bring that file back, or train it again.") from error
     return OpenedModel(**_parts(run, experiment, learnt.properties)), learnt
+
+
+def _check_kept(run: FinishedRun) -> None:
+    """Hold the files that new input is encoded by against their checksums; one that is missing is told by its reader.
+
+    Raises:
+        UserError: if one has changed.
+    """
+    sums = run.metadata.get(ARTEFACTS)
+    if sums is None:
+        log.warning("%s keeps no checksums of what it encodes by: changes would not show.", near(run.folder))
+        return
+    if not isinstance(sums, Mapping):
+        raise run.refuse("does not say what it encodes by: its checksums are not whole.", FINISH)
+    for name, checksum in sums.items():
+        path = run.folder / name
+        if path.is_file() and file_checksum(path) != checksum:
+            what = f"cannot encode anything, since what it learnt to encode by is not whole: {name} has changed."
+            raise run.refuse(what, "Bring that file back, or train it again.")
 
 
 def open_run(folder: Path, extensions: Sequence[str] = (), cache: Path | None = None) -> OpenedRun:
@@ -218,13 +240,21 @@ def told_split(opened: OpenedRun, asked: str | None) -> str:
     return asked
 
 
-def saved_probabilities(opened: OpenedModel, split: str) -> Any:
-    """The probabilities ``[N, C]`` that the run itself left for a split; ``None`` where it left none."""
+def saved_probabilities(opened: OpenedRun, split: str) -> NDArray[np.float64] | None:
+    """The probabilities ``[N, C]`` that the run itself left for a split, in its order; ``None`` where it left none.
+
+    Those that cannot be used are warned about.
+    """
     path = RunFolder(opened.run.folder).predictions(split)
-    try:
-        table = pq.read_table(path)
-        return table["probabilities"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-    except (OSError, ValueError, KeyError) as error:
-        if path.exists():
-            log.warning("%s cannot be read: %s", near(path), error)
+    if not path.exists():
         return None
+    try:
+        saved = read_predictions(path, len(opened.classes))
+    except UnusableError as error:
+        log.warning("%s", error)
+        return None
+    rows = opened.dataset.splits()[split].rows
+    if not np.array_equal(np.sort(rows), saved.rows):
+        log.warning("%s holds other rows than the %s split.", near(path), split)
+        return None
+    return saved.probabilities[np.searchsorted(saved.rows, rows)]

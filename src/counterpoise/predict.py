@@ -17,17 +17,20 @@ from rich.table import Table
 
 from counterpoise.answers import of_records, table_columns
 from counterpoise.config.schema import Range
-from counterpoise.data.sources.inputs import Inputs, read_inputs
-from counterpoise.data.sources.reading import Column, identifier
+from counterpoise.data.sources.formats import format_of
+from counterpoise.data.sources.inputs import STANDARD_INPUT, TOO_LONG, Inputs, read_inputs
+from counterpoise.data.sources.reading import Column, identifier, text
+from counterpoise.data.sources.sheet import Fault
 from counterpoise.decision import DecisionConfig
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import fail, near
 from counterpoise.jsonio import dumps, write_atomically
 from counterpoise.opening import OpenedModel, open_model
+from counterpoise.reports.outputs.tables import cell
 from counterpoise.tracking.console import show_table
 
 Format = Literal["jsonl", "csv", "parquet"]
-TO_STANDARD_OUTPUT = "-"
+TO_STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 SHOWN_ROWS, SHOWN_CLASSES = 20, 5
 """Most on the terminal."""
 
@@ -49,7 +52,7 @@ class PredictConfig:
     criterion_column: str | None = None
     """Of tables, for a run that judges texts by a criterion."""
     criterion: str | None = None
-    """For what is one text, likewise."""
+    """For what is one text, and for tables without such a column, likewise."""
     id_column: str | None = None
     """Of tables: names of the records, kept with the answers."""
     threshold: Annotated[float, Range(gt=0, lt=1)] | None = None
@@ -71,29 +74,82 @@ def predict(config: PredictConfig, console: Console) -> Predictions:
     names = (config.input,) if isinstance(config.input, str) else config.input
     if not names:
         raise fail("input", "is an empty list.", "Name a file.")
+    _refuse_idle(config, names)
+    path = _output(config, names)
     opened, learnt = open_model(Path(config.run).expanduser(), config.extensions)
     decision = opened.decision
     if config.threshold is not None:
         DecisionConfig(threshold=config.threshold).check_classes(len(opened.classes))
         decision = replace(decision, threshold=config.threshold, tuned=False, metric=None)
     limit = opened.experiment["data"].config.max_record_bytes
-    inputs = read_inputs(names, _columns(opened, config, limit), limit, _given(opened, config))
+    columns, given = _columns(opened, config, limit), _given(opened, config, limit)
+    named = [] if config.criterion_column is None else ["criterion"]
+    inputs = read_inputs(names, columns, limit, given, named=named)
+    if not inputs.used.issuperset(given):
+        what = f"has no effect: every input has a column {columns['criterion'].name!r} of its own."
+        raise fail("criterion", what, "Leave it out.")
     found = of_records(opened, learnt, inputs.records(opened.classes), console).decided(decision)
     entries = _entries(inputs, found, opened.classes)
-    if config.output == TO_STANDARD_OUTPUT:
+    if config.output in TO_STANDARD_OUTPUT:
         sys.stdout.buffer.write(_content(entries, kind))
         sys.stdout.buffer.flush()
         return found
     _show(console, entries, opened.classes)
-    if config.output is not None:
-        path = Path(config.output).expanduser()
-        content = _content(entries, kind)
-        try:
-            write_atomically(path, lambda file: file.write(content))
-        except OSError as error:
-            raise fail("output", f"{config.output!r} cannot be written: {error}.", "Name another file.") from error
+    if path is not None:
+        _write(path, _content(entries, kind))
         console.print(f"Answers: {near(path)}", soft_wrap=True)
     return found
+
+
+def _refuse_idle(config: PredictConfig, names: Sequence[str]) -> None:
+    """Names of columns do nothing without a table."""
+    if any(format_of(Path(name)) is not None for name in names):
+        return
+    for key in ("text_column", "criterion_column"):
+        if getattr(config, key) is not None:
+            raise fail(key, "has no effect: no input is a table.", "Leave it out.")
+
+
+def _output(config: PredictConfig, names: Sequence[str]) -> Path | None:
+    """The file for the answers, links followed; ``None`` where there is none.
+
+    Raises:
+        UserError: if it is one of the inputs, lies in the run folder, or cannot be a file.
+    """
+    if config.output is None or config.output in TO_STANDARD_OUTPUT:
+        return None
+    try:
+        path = Path(config.output).expanduser()
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return path  # a device or a pipe, whose links lead nowhere
+        path = path.resolve()
+        same = [name for name in names if name != STANDARD_INPUT and _same(path, Path(name).expanduser())]
+        within = path.is_relative_to(Path(config.run).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise fail("output", f"{config.output!r} cannot be looked up: {error}.", "Name another file.") from error
+    if same:
+        raise fail("output", f"{config.output!r} is the input {same[0]!r}.", "Name another file.")
+    if within:
+        raise fail("output", f"{config.output!r} lies in the run folder, which stays as it is.", "Name another file.")
+    if path.is_dir():
+        raise fail("output", f"{config.output!r} is a folder.", "Name a file.")
+    return path
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether both are one file, by whatever links."""
+    return path.exists() and other.exists() and path.samefile(other)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file; what is there and is none, a device or a pipe, takes the bytes as it is."""
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+        else:
+            write_atomically(path, lambda file: file.write(content))
+    except OSError as error:
+        raise fail("output", f"{near(path)} cannot be written: {error}.", "Name another file.") from error
 
 
 def _format(config: PredictConfig) -> Format:
@@ -114,11 +170,14 @@ def _columns(opened: OpenedModel, config: PredictConfig, limit: int) -> dict[str
     return columns
 
 
-def _given(opened: OpenedModel, config: PredictConfig) -> dict[str, str]:
+def _given(opened: OpenedModel, config: PredictConfig, limit: int) -> dict[str, str]:
     if config.criterion is None:
         return {}
     if not opened.properties.get("criteria"):
         raise fail("criterion", "has no effect: this run was trained without criteria.", "Leave it out.")
+    found = text("the criterion", limit, TOO_LONG)(config.criterion)
+    if isinstance(found, Fault):
+        raise fail("criterion", found.message, found.remedy)
     return {"criterion": config.criterion}
 
 
@@ -148,11 +207,13 @@ def _content(entries: Sequence[Mapping[str, Any]], kind: Format) -> bytes:
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(flat), sink)
         return sink.getvalue()
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(flat[0]))
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, list(flat[0]))
     writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue().encode()
+    writer.writerows(
+        {name: cell(value) if isinstance(value, str) else value for name, value in entry.items()} for entry in flat
+    )
+    return table.getvalue().encode()
 
 
 def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:

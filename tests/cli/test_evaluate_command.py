@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cli_command import ROOT, SMALL, call
@@ -171,12 +173,13 @@ def test_a_labelled_table_is_measured_like_a_split(
     write_test_split(run, tmp_path / "fresh.jsonl", labels=True)
     monkeypatch.chdir(tmp_path)
     assert evaluate([f"run={run}", "input=fresh.jsonl", "out=out"]) == EXIT_OK
-    found, result = read_json(tmp_path / "out/evaluation_fresh.json"), read_json(run / "result.json")["test"]
+    found, result = read_json(tmp_path / "out/evaluation_input_fresh.json"), read_json(run / "result.json")["test"]
     del result["loss"]
     assert found["metrics"] == result
     assert found["reproduces_result"] is None
     np.testing.assert_array_equal(
-        np.stack(pq.read_table(tmp_path / "out/evaluation_fresh.parquet")["probabilities"].to_numpy()), saved(run)[0]
+        np.stack(pq.read_table(tmp_path / "out/evaluation_input_fresh.parquet")["probabilities"].to_numpy()),
+        saved(run)[0],
     )
 
 
@@ -189,9 +192,45 @@ def test_labels_may_be_numbers_of_classes_and_groups_are_kept(
     (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     columns = ["text_column=body", "criterion_column=ask", "label_column=y", "group_column=who"]
     assert evaluate([f"run={run}", "input=new.jsonl", "out=.", *columns]) == EXIT_OK
-    table = pq.read_table(tmp_path / "evaluation_new.parquet")
+    table = pq.read_table(tmp_path / "evaluation_input_new.parquet")
     assert table["label"].to_pylist() == [0, 1, 0, 1, 0, 1]
     assert table["group"].to_pylist() == ["g0", "g0", "g1", "g1", "g2", "g2"]
+
+
+def test_figures_of_a_file_are_written_over_no_others(
+    finished: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished("tokens")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    names = ("test.csv", "a.v1.csv", "a.v2.csv.gz", ".x.csv", "other/test.csv")
+    for name in names:
+        content = b"text,label\nint a;,0\nint b;,1\n"
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    for name in names[:-1]:
+        assert evaluate([f"run={run}", f"input={name}", "out=out"]) == EXIT_OK
+    kept = ["evaluation_input_.x", "evaluation_input_a.v1", "evaluation_input_a.v2", "evaluation_input_test"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        name + end for name in kept for end in (".json", ".parquet")
+    )
+    assert evaluate([f"run={run}", f"input={tmp_path}/test.csv", "out=out"]) == EXIT_OK
+    said = refused(capsys, f"run={run}", "input=other/test.csv", "out=out")
+    assert "out/evaluation_input_test.json: holds the figures of another file" in said
+
+
+@pytest.mark.parametrize("content", [b"PAR1", None, {}, {"probabilities": [[0.9, 0.9]]}])
+def test_no_threshold_is_tuned_on_damaged_predictions(
+    content: Any, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(place / "tokens", tmp_path / "run")
+    path = copy / "predictions_valid.parquet"
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        pq.write_table(pa.table({"row": [0], "label": [1], **content}), path)
+    said = refused(capsys, f"run={copy}", "threshold=tune", "threshold_metric=f1")
+    assert "threshold: cannot be tuned: " in said
 
 
 def test_another_threshold_is_measured_and_the_run_stays(place: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,7 +22,7 @@ import pytest
 from cli_command import ROOT, SMALL, call
 from finished_runs import RUNS, saved, write_test_split
 
-from counterpoise.cli.exits import EXIT_OK, EXIT_USER
+from counterpoise.cli.exits import EXIT_OK, EXIT_UNREAD, EXIT_USER
 from counterpoise.cli.predict import USAGE, predict
 from counterpoise.cli.settings import read_settings
 from counterpoise.config.schema import field_types
@@ -77,6 +79,7 @@ def test_files_tables_and_standard_input_together(
 ) -> None:
     run = finished("tokens")
     (here / "a.c").write_text(CODE)
+    capsys.readouterr()  # of the training
     (here / "b.csv").write_text(f'text,name\n"{CODE}",x\n"{CODE.replace("unchecked", "guarded")}",y\n')
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CODE.encode())))
     assert predict([f"run={run}", "input=[a.c,b.csv,-]", "output=-"]) == EXIT_OK
@@ -174,6 +177,119 @@ def test_settings_that_cannot_be_meant_are_refused(
     assert predict([run, "input=a.c", "output=folder"]) == EXIT_USER
 
 
+def test_what_is_needed_still_is_not_written_over(
+    finished: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(finished("tokens"), here / "run")
+    (here / "a.c").write_text(CODE)
+    (here / "link.c").symlink_to("a.c")
+    (here / "link").symlink_to("run")
+    os.link(here / "a.c", here / "hard.c")
+    for name in ("a.c", "./a.c", "link.c", "hard.c"):
+        assert "is the input 'a.c'" in refused(capsys, "run=run", "input=[a.c]", f"output={name}")
+    for name in ("run/result.json", "run/new.csv", "link/plots/x.csv"):
+        assert "lies in the run folder" in refused(capsys, f"run={run}", "input=a.c", f"output={name}")
+    assert (here / "a.c").read_text() == CODE
+
+
+def test_devices_and_pipes_take_the_answers_as_they_are(finished: Runs, here: Path) -> None:
+    run = finished("tokens")
+    (here / "a.c").write_text(CODE)
+    assert predict([f"run={run}", "input=a.c", "output=/dev/null"]) == EXIT_OK
+    assert Path("/dev/null").is_char_device()
+    os.mkfifo(here / "pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE) as reader:
+        assert predict([f"run={run}", "input=a.c", "output=pipe"]) == EXIT_OK
+        assert reader.stdout is not None
+        assert json.loads(reader.stdout.read())["input"] == "a.c"
+    (here / "target.jsonl").write_text("old")
+    (here / "link.jsonl").symlink_to("target.jsonl")
+    assert predict([f"run={run}", "input=a.c", "output=link.jsonl"]) == EXIT_OK
+    assert (here / "link.jsonl").is_symlink()
+    assert lines(here / "target.jsonl")[0]["input"] == "a.c"
+
+
+@pytest.mark.parametrize("output", [["output=-"], []])
+def test_nobody_need_read_the_answers_to_their_end(output: list[str], finished: Runs, here: Path) -> None:
+    (here / "new.jsonl").write_text(json.dumps({"text": CODE}) + "\n")
+    command = [
+        sys.executable,
+        str(ROOT / "src" / "predict.py"),
+        f"run={finished('tokens')}",
+        "input=new.jsonl",
+        *output,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.close()
+        said = done.stderr.read().decode()
+    assert done.returncode == EXIT_UNREAD
+    assert "Error" not in said
+    assert "Exception" not in said
+
+
+def test_names_that_are_not_utf8_and_cells_that_would_be_formulas(finished: Runs, here: Path) -> None:
+    run = f"run={finished('tokens')}"
+    name = os.fsdecode(b"\xe4.c")
+    (here / name).write_text(CODE)
+    for kind in ("csv", "parquet", "jsonl"):
+        assert predict([run, f"input={name}", f"output=a.{kind}"]) == EXIT_OK
+    assert pq.read_table(here / "a.parquet")["input"].to_pylist() == ["\\udce4.c"]
+    (here / "new.csv").write_text("text,name\nint a;,=1+1\nint b;,@x\nint c;,+1\nint d;,-1\nint e;,e\n")
+    assert predict([run, "input=new.csv", "id_column=name", "output=b.csv"]) == EXIT_OK
+    with (here / "b.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["'=1+1", "'@x", "'+1", "'-1", "e"]
+
+
+def test_damaged_and_long_texts_are_told(finished: Runs, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = gzip.compress(os.urandom(2000).hex().encode())
+    (here / "cut.c.gz").write_bytes(packed[:-900])
+    (here / "bent.c.gz").write_bytes(packed[:60] + bytes(200) + packed[260:])
+    run = changed(
+        finished("tokens"),
+        here / "run",
+        lambda run: edit(run, lambda m: m["config"]["data"].update(max_record_bytes=9)),
+    )
+    (here / "long.c").write_text("\u00e4" * 10)
+    (here / "long.csv").write_text("text\nint a; int b;\n")
+    said = refused(capsys, f"run={finished('tokens')}", "input=[cut.c.gz,bent.c.gz]")
+    assert said.count("the compressed data are damaged or cut off here") == 2
+    said = refused(capsys, run, "input=[long.c,long.csv]")
+    assert "more than the 9 bytes that are allowed. Shorten it, or cut it up" in said
+    assert "long.csv:2: 'text' has 13 bytes; at most 9 are allowed. Shorten it, or cut it up" in said
+    assert "raise" not in said
+
+
+def test_a_criterion_is_for_all_records_that_have_none(
+    finished: Runs, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"run={finished('hashing')}"
+    (here / "a.csv").write_text("text\nno money left\nall is well\n")
+    (here / "b.csv").write_text("text,criterion\nno money left,Is there joy?\n")
+    (here / "a.txt").write_text("no money left")
+    asked = "criterion=Is there debt?"
+    assert predict([run, "input=[a.csv,b.csv,a.txt]", asked, "output=x.jsonl"]) == EXIT_OK
+    found = [each["criterion"] for each in lines(here / "x.jsonl")]
+    assert found == ["Is there debt?", "Is there debt?", "Is there joy?", "Is there debt?"]
+    assert "criterion: has no effect: every input has" in refused(capsys, run, "input=b.csv", asked)
+    assert "has no column 'ask'" in refused(capsys, run, "input=a.csv", asked, "criterion_column=ask")
+    assert "text_column: has no effect: no input is a table" in refused(capsys, run, "input=a.txt", "text_column=x")
+    assert "criterion: 'the criterion' is blank" in refused(capsys, run, "input=a.txt", "criterion= ")
+    said = refused(capsys, run, "input=a.txt", "id_column=x")
+    assert "Put it into a table, or add criterion=... to the command and leave id_column out." in said
+
+
+def test_quotes_come_off_in_pairs_and_once() -> None:
+    def criterion(value: str) -> str | None:
+        return read_settings(PredictConfig, ["run=x", "input=y", f"criterion={value}"]).criterion
+
+    assert criterion("'a b'") == "a b"
+    assert criterion("\"'a'\"") == "'a'"
+    for kept in ("the boys'", "'tis", '"a" or "b"', "'a\"", "'"):
+        assert criterion(kept) == kept
+
+
 def changed(run: Path, folder: Path, change: Callable[[Path], object]) -> str:
     copy = shutil.copytree(run, folder)
     change(copy)
@@ -193,6 +309,8 @@ DECISION = Path("checkpoints/best/decision.json")
         (lambda run: (run / "tokenizer.json").unlink(), "what it learnt to encode by is not whole"),
         (lambda run: (run / "tokenizer.json").write_text("{}"), "what it learnt to encode by is not whole"),
         (lambda run: (run / "encoding.json").write_text("[]"), "what it learnt to encode by is not whole"),
+        (lambda run: swap(run / "tokenizer.json"), "not whole: tokenizer.json has changed. Bring that file back"),
+        (lambda run: edit(run, lambda m: m.update(artefacts=[])), "its checksums are not whole"),
         (lambda run: (run / "checkpoints/best/model.safetensors").write_bytes(b"x"), "is damaged"),
         (lambda run: edit(run, lambda m: m.update(plan={})), "its plan is not whole"),
         (lambda run: edit(run, lambda m: m.update(classes=None)), "does not say what classes it tells apart"),
@@ -206,25 +324,38 @@ def test_a_run_that_is_not_whole_is_refused(
     assert said in refused(capsys, changed(finished("tokens"), here / "run", change), "input=a.c")
 
 
+def swap(tokenizer: Path) -> None:
+    """Two tokens change places: as good a tokenizer as any, but not the one of this run."""
+    content = read_json(tokenizer)
+    vocabulary = content["model"]["vocab"]
+    first, second = list(vocabulary)[-2:]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    write_json(tokenizer, content)
+
+
 def edit(run: Path, change: Callable[[Any], object]) -> None:
     metadata = read_json(run / "training_metadata.json")
     change(metadata)
     write_json(run / "training_metadata.json", metadata)
 
 
-def test_a_run_of_an_earlier_version_decides_at_half(finished: Runs, here: Path) -> None:
+def test_a_run_of_an_earlier_version_decides_at_half(
+    finished: Runs, here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def earlier(run: Path) -> None:
         result = read_sealed(run / "result.json")
         del result["decision"], result["calibration"]
         write_sealed(run / "result.json", result)
         (run / DECISION).unlink()
         edit(run, lambda m: [m["config"].pop(name) for name in ("threshold", "threshold_metric", "calibration")])
+        edit(run, lambda m: m.pop("artefacts"))
 
     run = finished("tokens")
     write_test_split(run, here / "new.jsonl")
     old = changed(run, here / "run", earlier)
     assert predict([old, "input=new.jsonl", "output=a.jsonl"]) == EXIT_OK
     own = np.array([[*each["probabilities"].values()] for each in lines(here / "a.jsonl")])
+    assert "run keeps no checksums of what it encodes by" in caplog.text
     temperature = read_json(run / DECISION)["temperature"]
     assert temperature != 1
     powers = own ** (1 / temperature)
@@ -238,6 +369,7 @@ def test_graphs_that_came_as_such_are_not_made_of_texts(
         properties = read_json(run / "graphs.json")
         properties["settings"]["parser"] = None
         write_json(run / "graphs.json", properties)
+        edit(run, lambda m: m.pop("artefacts"))
 
     (here / "a.c").write_text(CODE)
     said = refused(capsys, changed(finished("graphs"), here / "run", as_they_came), "input=a.c")
@@ -252,6 +384,7 @@ def test_another_encoder_than_in_training_is_refused(
         content = read_json(run / "encoder.json")
         content["config"]["size"] = 17
         write_json(run / "encoder.json", content)
+        edit(run, lambda m: m.pop("artefacts"))
 
     (here / "a.c").write_text(CODE)
     run = changed(finished("hashing"), here / "run", other)

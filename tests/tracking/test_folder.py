@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,19 @@ def test_the_same_config_may_have_it_again_and_changes_nothing(folder: RunFolder
     before = folder.metadata.stat().st_mtime_ns
     folder.claim(CONFIG, FACTS, {})
     assert folder.metadata.stat().st_mtime_ns == before
+
+
+def test_checksums_of_artefacts_are_kept_and_come_to_an_older_run(folder: RunFolder, tmp_path: Path) -> None:
+    source = tmp_path / "tokenizer.json"
+    for content in (b"first", b"second"):
+        source.write_bytes(content)
+        folder.check(CONFIG, FACTS)
+        folder.claim(CONFIG, FACTS, {}, {"tokenizer.json": source})
+        assert read_json(folder.metadata)["artefacts"] == {
+            "tokenizer.json": hashlib.blake2b(content, digest_size=16).hexdigest()
+        }
+        assert read_json(folder.metadata)["plan"]["total_updates"] == 10
+        assert (folder.path / "tokenizer.json").read_bytes() == content
 
 
 def test_another_config_is_refused_naming_every_difference(folder: RunFolder) -> None:

@@ -24,7 +24,7 @@ same machine, or on a labelled table. The run itself stays as it is.
   cache=FOLDER             of encoded data; by default the run's own
   extensions=[my_models]   modules of your own that the run's config may name
 
-It leaves evaluation_NAME.json and evaluation_NAME.parquet, NAME being that of the split or the file."""
+It leaves evaluation_SPLIT.json and evaluation_SPLIT.parquet, or for a file evaluation_input_FILE.json and .parquet."""
 
 
 def evaluate(arguments: Sequence[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from counterpoise.errors import FailedProtocolError, PreemptedError, StorageErro
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
 """Done; a fault of the run; a mistake of the user; the run's own criteria are not met; preempted, resume it (75 is
 ``EX_TEMPFAIL``, "try again later"); interrupted before there was anything to resume, or told twice."""
+EXIT_UNREAD = 141
+"""Nobody reads the standard output any more, as after ``| head``: what a shell says of a process that ends by it."""
 
 
 GRAVITY = (EXIT_OK, EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_USER, EXIT_PREEMPTED, EXIT_INTERRUPTED)
@@ -24,13 +28,18 @@ def gravest(*codes: int) -> int:
 def attempt(action: Callable[[], int]) -> int:
     """The exit code of an action, whatever happens in it."""
     try:
-        return action()
+        code = action()
+        sys.stdout.flush()  # what cannot be written shows here, and not when the interpreter ends
+        return code
     except BaseException as error:
         return report(error)
 
 
 def report(error: BaseException) -> int:
     """Show an error as it deserves, and say with what code to exit."""
+    if _unread(error):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is for nobody
+        return EXIT_UNREAD
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
     if isinstance(error, PreemptedError):
@@ -50,6 +59,21 @@ def report(error: BaseException) -> int:
         return EXIT_FAULT
     traceback.print_exception(error)
     return EXIT_FAULT
+
+
+def _unread(error: BaseException) -> bool:
+    """Whether this is about a standard output whose reader has gone; rich makes a ``SystemExit`` of it."""
+    broken = error.__context__ if isinstance(error, SystemExit) else error
+    if not isinstance(broken, BrokenPipeError):
+        return False
+    if isinstance(error, SystemExit):
+        return True
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # it is no file
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _listing(error: UserError) -> str:

@@ -14,11 +14,11 @@ temperature that it was left with. Its training data are not needed.
   run=FOLDER               of the finished run
   input=FILE               a table (.jsonl, .csv, .tsv, also with .gz, or .parquet), any other file as one text, or -
                            for one on the standard input; several as [a.c,b.c]
-  output=FILE              for the answers; - for the standard output; by default they are only shown
+  output=FILE              outside the run folder, for the answers; - for the standard output; by default only shown
   format=jsonl|csv|parquet of the output; by default by its name
   text_column=NAME         of tables; by default what the run's data call it, like the next
   criterion_column=NAME    of tables, for a run that judges texts by a criterion
-  criterion=TEXT           for what is one text, likewise
+  criterion=TEXT           for what is one text, and for tables without such a column
   id_column=NAME           of tables: names of the records, kept with the answers
   threshold=0.5            in place of the run's own
   extensions=[my_models]   modules of your own that the run's config may name"""
@@ -47,5 +47,5 @@ def _predict(arguments: Sequence[str]) -> int:
 
     sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
     config = read_settings(PredictConfig, arguments)
-    answer(config, make_console(stderr=config.output == TO_STANDARD_OUTPUT))
+    answer(config, make_console(stderr=config.output in TO_STANDARD_OUTPUT))
     return EXIT_OK

@@ -34,7 +34,7 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
             hint = nearest(argument, known) or f"Keys: {', '.join(known)}."
             problems.append(Problem("command line", f"expected key=value, got {argument!r}.", hint))
         elif _is_text(known.get(key), value):
-            node[key] = None if value == "null" and known[key] is not str else value.strip("'\"")
+            node[key] = None if value == "null" and known[key] is not str else _unquoted(value)
         else:
             node[key] = _parsed(argument, value, problems)
     settings = parse(schema, node, "", problems)
@@ -48,6 +48,13 @@ def _is_text(kind: Any, value: str) -> bool:
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     lists = any(get_origin(each) is tuple for each in kinds)
     return str in kinds and not (lists and value.startswith("["))
+
+
+def _unquoted(value: str) -> str:
+    """Without one pair of quotes around the whole of it."""
+    around, inner = value[:1], value[1:-1]
+    quoted = len(value) > 1 and around in ("'", '"') and value[-1] == around and around not in inner
+    return inner if quoted else value
 
 
 def _parsed(argument: str, value: str, problems: list[Problem]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -37,6 +38,8 @@ TRIAL_BYTES = 1 << 16
 """Size of the file that tells whether a folder can be written."""
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 """How ``write_atomically`` names them."""
+ARTEFACTS = "artefacts"
+"""In the metadata: checksums (blake2b, 16 bytes) of what new input is encoded by, by name of the file."""
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
 
@@ -176,7 +179,7 @@ class RunFolder:
             config: the resolved config.
             facts: what else a resumed run is held against, see :meth:`check`.
             hydra: files for ``.hydra``, by name.
-            artefacts: files to copy into the folder, each under its name.
+            artefacts: files to copy into the folder, each under its name; the metadata keep their checksums.
 
         Raises:
             UserError: if the folder, or that of the checkpoints, cannot be written; what was begun is taken back.
@@ -186,12 +189,15 @@ class RunFolder:
             for folder in (self.path, self.checkpoints):
                 _try_out(folder)
             self._refuse_folders()
-            for name, source in (artefacts or {}).items():
-                write_bytes(self.path / name, source.read_bytes())
+            sums = {name: self._keep(name, source) for name, source in (artefacts or {}).items()}
             if not self.metadata.exists():
                 for name, content in hydra.items():
                     write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
-                write_json(self.metadata, {"format": FORMAT, "config": config, **facts})
+                write_json(self.metadata, {"format": FORMAT, "config": config, **facts, ARTEFACTS: sums})
+            else:
+                before = read_json(self.metadata)
+                if before.get(ARTEFACTS, {}) != sums:  # of an earlier version, or made again on another machine
+                    write_json(self.metadata, {**before, ARTEFACTS: sums})
         except OSError as error:
             self._take_back(before)
             raise fail(
@@ -199,6 +205,12 @@ class RunFolder:
                 f"the run folder cannot be written: {error}.",
                 "Free some space, change its permissions, or name another one.",
             ) from error
+
+    def _keep(self, name: str, source: Path) -> str:
+        """Copy a file into the folder; its checksum. Raises ``OSError``."""
+        content = source.read_bytes()
+        write_bytes(self.path / name, content)
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def _refuse_folders(self) -> None:
         """A folder in the place of a file that is only written hours later is found out now. Raises ``OSError``."""

@@ -7,15 +7,13 @@ compression, a quote that is never closed) becomes a problem of the whole ``Shee
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from counterpoise.data.sources.sheet import Fault, Row, Sheet, Stream, lines, not_utf8, opened, short
+from counterpoise.data.sources.sheet import DAMAGED, Fault, Row, Sheet, Stream, damaged, lines, not_utf8, opened, short
 from counterpoise.errors import Problem, UserError, fail
 
 FORMATS = {
@@ -36,6 +34,13 @@ def format_of(path: Path) -> str | None:
     name = path.name.lower()
     kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
     return None if kind == "parquet" and name.endswith(".gz") else kind
+
+
+def bare_name(path: Path) -> str:
+    """The name of a table without what says its format."""
+    name = path.name
+    end = next((suffix for suffix in sorted(SUFFIXES, key=len)[::-1] if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(end)]
 
 
 def read_sheet(path: Path, wanted: Sequence[str], max_record_bytes: int) -> Sheet:
@@ -60,11 +65,8 @@ def read_sheet(path: Path, wanted: Sequence[str], max_record_bytes: int) -> Shee
                     _read_csv(stream, sheet, wanted, limit, "\t" if kind == "tsv" else ",")
     except UserError as error:
         sheet.problems.extend(error.problems)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        what = f"the compressed data are damaged or cut off here ({error})."
-        sheet.problems.append(
-            Problem(sheet.where(sheet.line + 1), what, "Copy the file again; gzip -t FILE checks it.")
-        )
+    except DAMAGED as error:
+        sheet.problems.append(damaged(sheet.where(sheet.line + 1), error))
     except OSError as error:
         sheet.problems.append(Problem(str(path), f"cannot be read: {error.strerror or error}."))
     return sheet

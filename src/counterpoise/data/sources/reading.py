@@ -14,7 +14,7 @@ import numpy as np
 from counterpoise.data.records import Records
 from counterpoise.data.sources.formats import read_sheet
 from counterpoise.data.sources.paths import near
-from counterpoise.data.sources.sheet import Fault, Sheet, short
+from counterpoise.data.sources.sheet import SHORTEN, Fault, Sheet, short
 from counterpoise.errors import Problem, UserError, fail
 
 log = logging.getLogger(__name__)
@@ -170,8 +170,8 @@ def _absent(name: str) -> Fault:
     return Fault("missing column", f"has no {name!r}, which other records have.")
 
 
-def text(name: str, max_bytes: int) -> Callable[[object], object]:
-    """Check of a column of texts: a string with something to read in it."""
+def text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object], object]:
+    """Check of a column of texts: a string with something to read in it; ``remedy`` is for one that is too long."""
 
     def check(value: object) -> object:
         if not isinstance(value, str):
@@ -189,7 +189,7 @@ def text(name: str, max_bytes: int) -> Callable[[object], object]:
             return Fault("not Unicode", what, "Write the text as UTF-8 or with complete \\u pairs.")
         if size > max_bytes:
             what = f"{name!r} has {size:,} bytes; at most {max_bytes:,} are allowed."
-            return Fault("record too long", what, "Shorten it or raise data.max_record_bytes.")
+            return Fault("record too long", what, remedy)
         return value
 
     return check
@@ -203,7 +203,7 @@ def _not_text(name: str, value: object) -> Fault:
 
 def identifier(name: str, max_bytes: int = 10_000) -> Callable[[object], object]:
     """Check of a column of names: a string or an integer, kept as a string."""
-    as_text = text(name, max_bytes)
+    as_text = text(name, max_bytes, "Shorten it.")
 
     def check(value: object) -> object:
         whole = isinstance(value, int) and not isinstance(value, bool)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from counterpoise.errors import Problem, fail
+from counterpoise.errors import Problem, fail, first_line
 
 _BOM = b"\xef\xbb\xbf"
 _ICONV = "Convert the file to UTF-8, for example: iconv -f {} -t UTF-8 FILE > NEW."
-_SHORTEN = "Shorten it or raise data.max_record_bytes."
+SHORTEN = "Shorten it or raise data.max_record_bytes."
+"""What to do with a record that is too long for training."""
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading raises of compressed data that are not whole."""
 
 Stream = io.BufferedReader | gzip.GzipFile
 Row = dict[str, object]
@@ -82,7 +86,13 @@ def lines(stream: Stream, sheet: Sheet, limit: int) -> Iterator[bytes | Fault]:
         size = len(raw)
         while not raw.endswith(b"\n") and (raw := stream.readline(limit)):
             size += len(raw)
-        yield Fault("record too long", f"the line has {size:,} bytes; at most {limit:,} are read.", _SHORTEN)
+        yield Fault("record too long", f"the line has {size:,} bytes; at most {limit:,} are read.", SHORTEN)
+
+
+def damaged(where: str, error: BaseException) -> Problem:
+    """What to say of compressed data that are ``DAMAGED``."""
+    what = f"the compressed data are damaged or cut off here ({first_line(error)})."
+    return Problem(where, what, "Copy the file again; gzip -t FILE checks it.")
 
 
 def not_utf8(raw: bytes, error: UnicodeDecodeError) -> Fault:

@@ -61,7 +61,7 @@ def csv_text(report: Report) -> str:
 
 def _csv_line(data: DataSet, row: Row, metric: str, figure: Figure) -> list[str]:
     return [
-        *map(_cell, (data.name, data.split, row.name, row.kind, row.model, metric)),
+        *map(cell, (data.name, data.split, row.name, row.kind, row.model, metric)),
         repr(float(figure.mean)),
         "" if figure.std is None else repr(float(figure.std)),
         str(_repetitions(row, figure)),
@@ -84,7 +84,7 @@ def _ends(interval: Interval | None) -> list[str]:
     return ["", ""] if interval is None else [repr(float(end)) for end in interval]
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A name in one line; a spreadsheet takes one that begins with one of these for a formula, and would run it."""
     flat = _CONTROL.sub(" ", text)
     return f"'{flat}" if flat.lstrip().startswith(("=", "+", "-", "@")) else flat
