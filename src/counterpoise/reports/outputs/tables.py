@@ -69,7 +69,7 @@ def _csv_line(data: DataSet, row: Row, metric: str, figure: Figure) -> list[str]
         *_ends(figure.over_seeds),
         *_ends(figure.over_rows),
         *_ends(figure.over_both),
-        _cell(row.incomplete),
+        cell(row.incomplete),
         mean_std(figure),
     ]
 
