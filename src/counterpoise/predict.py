@@ -223,7 +223,8 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(console: Console, entries: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
-    table = Table(title=f"{len(entries):,} records", title_justify="left")
+    what = "1 record" if len(entries) == 1 else f"{len(entries):,} records"
+    table = Table(title=what, title_justify="left")
     shown = list(classes) if len(classes) <= SHOWN_CLASSES else []
     for name in ("record", "predicted", *(shown or ["probability"])):
         table.add_column(name, justify="left" if name in ("record", "predicted") else "right")
