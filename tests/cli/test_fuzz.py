@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from counterpoise.cli.exits import EXIT_OK, EXIT_USER
 from counterpoise.config import resolvers
 
-CASES = 300
+CASES = 150
 PER_TEST = 25
 
 VALUES = (

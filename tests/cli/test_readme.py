@@ -20,7 +20,7 @@ from counterpoise.cli import train as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL_DATA = {"data.size": "240"}
+SMALL_DATA = {"data.size": "120"}
 SMALL = ["train.epochs=1", "encoding.vocab_size=400", "encoding.max_length=64", "hardware.precision=fp32"]
 SMALL += ["report.plots=false"]
 SMALLER = {

@@ -236,7 +236,7 @@ def test_any_number_of_trackers_can_be_chosen(chosen: list[str], names: list[str
     [
         (
             "tracker=3",
-            r"tracker: expected trackers by name, got 3\. Choose some, e\.g\. tracker=\[tensorboard,mlflow\]",
+            r"tracker: expected trackers by name, got 3\. Choose some, e\.g\. 'tracker=\[tensorboard,mlflow\]'",
         ),
         ("+tracker.folder=x", r"tracker\.folder: stands below the name of a tracker.* Write tracker\.NAME\.folder"),
         ("+tracker.x.folder=x", r"tracker\.x\._target_: expected the dotted name of a class, got null"),
