@@ -84,9 +84,8 @@ def command(*arguments: str) -> None:
     after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - start
     core = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     memory = after.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    print(
-        f"report.py {arguments[0][:9]:9} {core:6.2f}, {seconds:.2f} by the clock, {memory:.0f} MB at most", flush=True
-    )
+    what = "report.py --help" if arguments == ("--help",) else "report.py, all of it"
+    print(f"{what:20}{core:6.2f}, {seconds:.2f} by the clock, {memory:.0f} MB at most", flush=True)
 
 
 def environment() -> dict[str, str]:
