@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +343,14 @@ def write_baselines(
 
 def _lists(table: NDArray[np.float64]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(table.ravel()), table.shape[1])
+
+
+def numbers(value: object) -> Iterator[float]:
+    """Every float in nested plain containers."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, dict):
+        yield from numbers(list(value.values()))

@@ -105,14 +105,8 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     if not run_folder.result.exists():  # one that has finished was judged then
         now = {"config": config, "plan": asdict(plan), "data_fingerprint": data_fingerprint, **branch_facts}
         protocol = open_protocol(protocol.config, now)
-    counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
-    facts = {
-        "data": f"{dataset.name}: {counts}{describe_fold(dataset)}",
-        "model": experiment["model"].target.__name__,
-        "hardware": said,
-    }
-    for name, value in describe(plan, facts):
-        console.print(f"{name:>14}  {value}")
+    model = experiment["model"].target.__name__
+    _announce(console, dataset, plan, {"model": model, "hardware": said})
     if experiment.plain.dry_run:
         return {"status": "dry_run", "plan": asdict(plan)}
 
@@ -178,7 +172,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         console.print(f"{'parameters':>14}  {describe_parameters(trainer.module)}")
         run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
         if measured is not None:
-            storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, facts["model"]))
+            storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, model))
         plots = experiment.sections["report"].plots
         with explained(console, folder, protocol, storage, plots=plots), run_folder.recording(storage):
             log.info("Command: %s", " ".join(sys.argv))
@@ -186,6 +180,13 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
                 result = ready.train(trainer, cache)
         show_result(console, result, folder)
     return result
+
+
+def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str, str]) -> None:
+    """What is going to be done, in numbers."""
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
+    for name, value in describe(plan, {"data": f"{dataset.name}: {counts}{describe_fold(dataset)}", **facts}):
+        console.print(f"{name:>14}  {value}")
 
 
 def _show_finished(console: Console, result: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from counterpoise.reports.compare import make_report
 from counterpoise.reports.folders import find_runs
 from counterpoise.reports.predictions import UnusableError, read_baselines, read_predictions
 from counterpoise.reports.report import Method, Report
-from report_kit import write_run
+from report_kit import numbers, write_run
 
 ODD: tuple[Any, ...] = (None, [1], {}, {"a": 1}, "x", "", True, -1, 10**30, 1e200, 1e308, math.nan, [None])
 ROWS = 40
@@ -29,16 +29,6 @@ ROWS = 40
 
 def report_of(folder: Path) -> Report:
     return make_report(find_runs(folder), title="odd", method=Method(resamples=20))
-
-
-def numbers(value: object) -> Iterator[float]:
-    if isinstance(value, float):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from numbers(item)
-    elif isinstance(value, dict):
-        yield from numbers(list(value.values()))
 
 
 def keys_of(node: object, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -260,7 +260,8 @@ def test_neither_torch_nor_pyplot_is_imported(tmp_path: Path) -> None:
         f"assert len(draw_run(Path({str(folder)!r}))) == 6; "
         "assert not {'torch', 'matplotlib.pyplot', 'sklearn'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_many_rows_are_thinned(tmp_path: Path) -> None:

@@ -334,4 +334,6 @@ def test_what_is_wrong_is_told_before_training(given_: dict[str, Any], said: str
 def test_every_name_becomes_one_that_mlflow_takes(text: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
-    _validate_metric_name(mlflow_client._name(f"predicted_share/{text}"))
+    name = mlflow_client._name(f"predicted_share/{text}")
+    assert name
+    _validate_metric_name(name)  # raises

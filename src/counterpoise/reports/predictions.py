@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from counterpoise.errors import first_line
 from counterpoise.metrics import predicted_classes
 
 Ints = NDArray[np.int64]
@@ -104,8 +105,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UnusableError(f"{path} cannot be used: {reason}.") from error
+        raise UnusableError(f"{path} cannot be used: {first_line(error)}.") from error
 
 
 def _read(path: Path) -> pa.Table:
