@@ -111,7 +111,7 @@ def run_folder(
         }
         history.append(
             {
-                "epoch": epoch,
+                "epoch": epoch + 1,
                 "update": 20 * (epoch + 1),
                 "train_loss": 0.7 - 0.09 * epoch,
                 "score": 0.4 + 0.06 * epoch + float(rng.normal(0, 0.02)),
@@ -125,7 +125,7 @@ def run_folder(
             lines.append(
                 {
                     "update": 20 * epoch + step + 1,
-                    "epoch": epoch,
+                    "epoch": epoch + 1,
                     "loss": 0.7 - 0.09 * (epoch + step / 20) + float(rng.normal(0, 0.02)),
                     "lr": 1e-3 * (1 - (20 * epoch + step) / 120),
                     "grad_norm": float(np.exp(rng.normal(0.5, 0.4))),
@@ -140,7 +140,7 @@ def run_folder(
     )
     write_json(folder / "training_history.json", {"epochs": history})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_json(folder / "result.json", {"status": "finished", "best_epoch": 4, "decision": {"temperature": 1.4}})
+    write_json(folder / "result.json", {"status": "finished", "best_epoch": 5, "decision": {"temperature": 1.4}})
     write_predictions(folder / "predictions_test.parquet", count, rows, rng)
     return folder
 

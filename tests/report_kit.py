@@ -241,7 +241,7 @@ def write_run(
                 "score": score,
                 "maximise": METRICS.get(metric, "maximise") == "maximise",
             },
-            "best_epoch": epochs - 2 if epochs > 1 else 0,
+            "best_epoch": epochs - 1 if epochs > 1 else 1,
             "best_is_doubtful": False,
             "epochs": epochs,
             "ended_by": {"judge": "collapse", "reason": "class vulnerable is never predicted"}
@@ -292,7 +292,7 @@ def _write_course(folder: Path, model: str, seed: int, epochs: int, classes: Seq
         loss = 0.7 / (number + 1) + 0.01 * float(random.random())
         history.append(
             {
-                "epoch": number,
+                "epoch": number + 1,
                 "update": 66 * (number + 1),
                 "train_loss": loss,
                 "grad_norm": 2.0 + float(random.random()),
@@ -306,7 +306,7 @@ def _write_course(folder: Path, model: str, seed: int, epochs: int, classes: Seq
         )
         for update in range(66 * number + 10, 66 * (number + 1), 10):
             noisy = loss + 0.1 * float(random.random())
-            line = {"update": update, "epoch": number, "loss": noisy, "lr": 1e-3, "grad_norm": 2.0, "skipped": 0}
+            line = {"update": update, "epoch": number + 1, "loss": noisy, "lr": 1e-3, "grad_norm": 2.0, "skipped": 0}
             lines.append(dumps(line, indent=None) + "\n")
     write_json(folder / "training_history.json", {"epochs": history})
     (folder / "metrics.jsonl").write_text("".join(lines))

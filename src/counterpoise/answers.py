@@ -103,7 +103,7 @@ def _fed(
     console: Console,
 ) -> Mapping[str, EncodedSplit]:
     """The splits in the form that they had in the best epoch: as features, where the branches were frozen then."""
-    component, epoch = opened.experiment["model"], int(opened.run.result["best_epoch"])
+    component, epoch = opened.experiment["model"], int(opened.run.result["best_epoch"]) - 1  # at_epoch counts from 0
     if component.target.frozen_epochs(component.config) <= epoch:  # type: ignore[attr-defined]
         return encoded.splits
     frozen = FrozenFeatures(

@@ -46,7 +46,7 @@ class Alarm:
     """``stop``: bad enough for the policy to act on."""
     update: int
     epoch: int
-    """Zero-based."""
+    """One-based."""
     message: str
     cause: str = ""
     """Likely cause, e.g. ``lr_too_high``."""
@@ -94,7 +94,7 @@ class UpdateEvent:
     update: int
     """Updates done since the start of the run, this one included."""
     epoch: int
-    """Zero-based."""
+    """One-based."""
     loss: float
     """Training loss of this update: the weighted mean over its effective batch, penalty included."""
     lr: float
@@ -141,7 +141,7 @@ class Rescue:
     from_update: int
     to_update: int
     to_epoch: int
-    """Zero-based epoch that training goes on with."""
+    """One-based epoch that training goes on with."""
     lr_factor: float
     """On every scheduled learning rate from here on; all rescues so far together."""
     warmup_updates: int
@@ -162,7 +162,7 @@ class EpochEvent:
     """One finished epoch with its validation figures. JSON-ready by ``dataclasses.asdict``."""
 
     epoch: int
-    """Zero-based."""
+    """One-based, as on the console."""
     update: int
     train_loss: float
     """Weighted mean over all samples of the epoch."""

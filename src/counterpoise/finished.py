@@ -80,7 +80,7 @@ class FinishedRun:
             raise UserError(self.told([Problem(p.where, p.message, whole) for p in error.problems])) from error
         if best is None:
             raise self.refuse("has no best checkpoint.", again)
-        epoch = (self.result.get("best_epoch") or 0) + 1
+        epoch = self.result.get("best_epoch")
         if best.manifest["position"].get("epoch") != epoch:
             raise self.refuse(f"has a best checkpoint that is not of its best epoch, {epoch}.", again)
         return best

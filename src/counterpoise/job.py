@@ -287,7 +287,7 @@ class Job:
         return measure.figures(self.branches)
 
     def _load_best(self, trainer: Trainer, history: History) -> tuple[Checkpoint, int]:
-        """Put the weights of the best epoch into the model; the checkpoint, and the epoch's zero-based number."""
+        """Put the weights of the best epoch into the model; the checkpoint, and the epoch's number."""
         assert trainer.checkpoints is not None
         best = trainer.checkpoints.best() if history.best_epoch is not None else None
         if best is None and history.verdict.decision == Decision.ABORT:
@@ -297,8 +297,8 @@ class Job:
                 "No epoch can be the best: in each a class was never predicted, or the score undefined. "
                 "collapse_report.json says more; guard=off measures such an epoch all the same."
             )
-        if best.manifest["position"]["epoch"] != history.best_epoch + 1:
-            message = f"does not hold the weights of the best epoch, {history.best_epoch + 1}."
+        if best.manifest["position"]["epoch"] != history.best_epoch:
+            message = f"does not hold the weights of the best epoch, {history.best_epoch}."
             raise fail(str(best.folder), message, "Bring them back, or remove the run folder to start over.")
         best.load_model(trainer.module)
         return best, history.best_epoch
@@ -307,7 +307,7 @@ class Job:
         """What the best checkpoint decides by, and its metrics and predictions on validation and test."""
         best, epoch = self._load_best(trainer, history)
         raw = {
-            name: trainer.evaluate(self._batches(name).at(epoch)) for name in ("valid", "test") if name in self.splits
+            name: trainer.evaluate(self._batches(name).at(epoch - 1)) for name in ("valid", "test") if name in self.splits
         }
         valid = raw["valid"]
         settings = self.experiment.sections["decision"]

@@ -154,7 +154,7 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     rows |= {_branch_row(name, each): each["test" if test else "valid"] for name, each in branches.items()}
     rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
     beside = "its branches alone and the baselines" if branches else "the baselines"
-    title = f"{split} split, best checkpoint (epoch {result['best_epoch'] + 1}), beside {beside}"
+    title = f"{split} split, best checkpoint (epoch {result['best_epoch']}), beside {beside}"
     show_table(console, result_table(title, rows))
     if "diagnosis" in result:  # not in one of an earlier version
         show_findings(console, result["diagnosis"])

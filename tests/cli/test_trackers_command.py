@@ -95,7 +95,7 @@ def at_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obj
 
         def on_epoch(self: ConsoleObserver, event: Any) -> None:
             shown(self, event)
-            if event.epoch + 1 == number:
+            if event.epoch == number:
                 what()
 
         monkeypatch.setattr(ConsoleObserver, "on_epoch", on_epoch)

@@ -106,13 +106,13 @@ def test_back_to_the_last_healthy_epoch_at_half_the_rate(tmp_path: Path) -> None
     assert listener.alarms == [(25, "rescued")]
     (rescue,) = listener.rescues
     # Update 20 ended the second epoch; the judge was alarmed from 21 on.
-    assert (rescue.from_update, rescue.to_update, rescue.to_epoch, rescue.warmup_updates) == (25, 20, 2, 2)
+    assert (rescue.from_update, rescue.to_update, rescue.to_epoch, rescue.warmup_updates) == (25, 20, 3, 2)
     assert [update for update, _ in listener.rates] == [*range(1, 26), *range(21, 41)]
     again = dict(listener.rates[25:])
     assert again[21] == pytest.approx(0.01 * 0.5 / 2)
     assert again[22] == pytest.approx(0.005)
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01  # the schedule's own is left alone
-    assert [epoch["epoch"] for epoch in trainer.history.epochs] == [0, 1, 2, 3]
+    assert [epoch["epoch"] for epoch in trainer.history.epochs] == [1, 2, 3, 4]
     assert trainer.position.update == 4 * PER_EPOCH  # it ends when it would have ended
 
 
@@ -274,14 +274,14 @@ class Sentence(BaseJudge):
 # Its weights are never written: a history that speaks of them could not be measured.
 @pytest.mark.parametrize("decision", [Decision.ABORT, Decision.ROLL_BACK])
 def test_an_epoch_that_is_thrown_away_is_not_the_best(decision: Decision, tmp_path: Path) -> None:
-    setup = Setup(folder=tmp_path, epochs=3, lr=0.01, judges=[Sentence(decision, 1)], rescue=RescueConfig())
+    setup = Setup(folder=tmp_path, epochs=3, lr=0.01, judges=[Sentence(decision, 2)], rescue=RescueConfig())
     trainer = setup.trainer()
     trainer.objective.better = lambda score, best, margin=0.0: True  # type: ignore[method-assign]
     trainer.fit(setup.loader(), ToySplit(15, 1))
     best = CheckpointStore(tmp_path).best()
     assert best is not None
-    assert trainer.history.best_epoch == (0 if decision == Decision.ABORT else 2)
-    assert best.manifest["position"]["epoch"] == trainer.history.best_epoch + 1
+    assert trainer.history.best_epoch == (1 if decision == Decision.ABORT else 3)
+    assert best.manifest["position"]["epoch"] == trainer.history.best_epoch
 
 
 def test_two_judges_of_one_name_are_refused() -> None:

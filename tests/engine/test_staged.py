@@ -141,7 +141,7 @@ def test_what_rests_is_left_alone_until_its_stage_begins(tmp_path: Path) -> None
     class AtTheSwitch(Recorder):
         def on_epoch(self, event: Any) -> None:
             super().on_epoch(event)
-            if event.epoch == 1:
+            if event.epoch == 2:
                 self.weight = trainer.module.encoder[0].weight.detach().clone()
                 self.state = {id(parameter) for parameter in trainer.optimizer.state}
 
@@ -189,7 +189,7 @@ def test_a_rescue_goes_back_across_the_switch(tmp_path: Path) -> None:
     trainer = treated(tmp_path / "whole", 21, listener)  # the second stage's first update
     trainer.fit(Staged(stage=2).loader(), Staged(stage=2).valid())
     (rescue,) = listener.rescues
-    assert (rescue.from_update, rescue.to_epoch) == (21, rescue.to_update // PER_EPOCH)
+    assert (rescue.from_update, rescue.to_epoch) == (21, rescue.to_update // PER_EPOCH + 1)
     assert rescue.to_update < 20, "back in the first stage"
     again = 20 - rescue.to_update
     forms = ["features"] * 20 + ["inputs"] + ["features"] * again + ["inputs"] * 10

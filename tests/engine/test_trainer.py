@@ -51,7 +51,7 @@ def test_order_of_calls() -> None:
     assert recorder.calls == ["start", "update", "epoch", "update", "epoch", "finish"]
     assert recorder.plan["total_updates"] == 4
     assert recorder.verdict == CONTINUE
-    assert [event.epoch for event in recorder.epochs] == [0, 1]
+    assert [event.epoch for event in recorder.epochs] == [1, 2]
     assert trainer.history.epochs[1]["update"] == 4
     assert recorder.updates[4].samples == 16
     # the figures of an epoch are those of its updates
@@ -90,7 +90,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     trainer = Setup(folder=tmp_path, epochs=6, lr=0.5).fit()
     scores = [epoch["score"] for epoch in trainer.history.epochs]
     assert trainer.history.best_score == min(scores)
-    assert trainer.history.best_epoch == scores.index(min(scores))
+    assert trainer.history.best_epoch == scores.index(min(scores)) + 1
     best = CheckpointStore(tmp_path).best()
     assert best is not None
     best.load_model(trainer.module)

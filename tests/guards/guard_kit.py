@@ -10,7 +10,7 @@ from counterpoise.guards.causes import Circumstances
 RUN = Circumstances(classes=("no", "yes"), weighted=False, precision="fp32", base_lr=1e-3, recipe_lr=1e-3)
 
 
-def update(number: int = 7, epoch: int = 5, **changes: Any) -> UpdateEvent:
+def update(number: int = 7, epoch: int = 6, **changes: Any) -> UpdateEvent:
     values: dict[str, Any] = {
         "loss": 0.5,
         "lr": 1e-3,
@@ -38,4 +38,4 @@ def epoch(number: int, predicted: dict[str, int], actual: dict[str, int], loss: 
         for name in actual
     }
     valid = {"loss": loss, "accuracy": 0.5, "per_class": per_class}
-    return EpochEvent(number - 1, number * 100, 0.5, 1.0, 1e-3, valid, 0.5, True, 1.0)
+    return EpochEvent(number, number * 100, 0.5, 1.0, 1e-3, valid, 0.5, True, 1.0)

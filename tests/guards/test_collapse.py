@@ -51,8 +51,8 @@ def test_constant_predictions_count_after_a_window_and_three_in_a_row(policy: st
 
 def test_predictions_do_not_count_before_the_first_epoch() -> None:
     judge = guard(first_epoch=3)
-    assert not any(verdict.alarm for verdict in feed(judge, 20, epoch=1, **ONE_CLASS))
-    assert any(verdict.alarm for verdict in feed(judge, 3, epoch=2, **ONE_CLASS))
+    assert not any(verdict.alarm for verdict in feed(judge, 20, epoch=2, **ONE_CLASS))
+    assert any(verdict.alarm for verdict in feed(judge, 3, epoch=3, **ONE_CLASS))
 
 
 def test_predictions_do_not_count_before_the_first_update() -> None:
@@ -82,7 +82,7 @@ def test_one_other_prediction_in_the_window_is_enough() -> None:
 @pytest.mark.parametrize(("norm", "found"), [(0.0, True), (9.9e-8, True), (1.1e-7, False), (float("nan"), False)])
 def test_zero_gradients(norm: float, found: bool) -> None:
     judge = guard()
-    verdicts = feed(judge, 3, epoch=0, largest_grad_norm=norm, grad_norm=norm)
+    verdicts = feed(judge, 3, epoch=1, largest_grad_norm=norm, grad_norm=norm)
     assert [verdict.decision for verdict in verdicts] == [Decision.CONTINUE] * 2 + [
         Decision.ABORT if found else Decision.CONTINUE
     ]
@@ -96,8 +96,8 @@ def test_a_fitted_model_may_have_no_gradient() -> None:
 
 def test_an_exploding_loss_counts_from_the_start() -> None:
     judge = guard()
-    assert not any(verdict.alarm for verdict in feed(judge, 7, epoch=0, loss=0.7))
-    verdicts = feed(judge, 9, epoch=0, loss=4.0)
+    assert not any(verdict.alarm for verdict in feed(judge, 7, epoch=1, loss=0.7))
+    verdicts = feed(judge, 9, epoch=1, loss=4.0)
     found = [index for index, verdict in enumerate(verdicts) if verdict.alarm]
     assert len(found) == 1
     alarm = alarm_of(verdicts[found[0]])
@@ -120,7 +120,7 @@ def test_a_class_that_is_never_predicted(number: int) -> None:
     assert verdict.decision == Decision.ABORT
     assert judge.health == Health.COLLAPSED
     alarm = alarm_of(verdict)
-    assert (alarm.kind, alarm.epoch, alarm.shares_of) == ("never_predicted", number - 1, "validation")
+    assert (alarm.kind, alarm.epoch, alarm.shares_of) == ("never_predicted", number, "validation")
     assert alarm.predicted_share == {"no": 1.0, "yes": 0.0}
     assert "'yes' (0.0% of 40.0%) never predicted" in alarm.message
 

@@ -16,7 +16,7 @@ AT_400 = {"epoch": 4, "consumed": 0, "update": 400, "skipped": 0}
 
 def test_the_first_rescue_halves_the_rate_and_warms_up_again() -> None:
     rescue = RESCUER.plan(VERDICT, 700, AT_400, [])
-    assert (rescue.number, rescue.from_update, rescue.to_update, rescue.to_epoch) == (1, 700, 400, 4)
+    assert (rescue.number, rescue.from_update, rescue.to_update, rescue.to_epoch) == (1, 700, 400, 5)
     assert rescue.warmup_updates == 60  # a tenth of the 600 that are left
     assert rescue.scale(400) == pytest.approx(0.5 / 60)
     assert rescue.scale(459) == 0.5  # reached at the warm-up's last update, as in every schedule

@@ -49,7 +49,7 @@ def epoch(number: int, train: float, valid: float, score: float, **more: Any) ->
     """One entry of the history; ``number`` is zero-based."""
     own = {name: more.pop(name) for name in ("lr", "grad_norm", "stepped") if name in more}
     return {
-        "epoch": number,
+        "epoch": number + 1,
         "update": 100 * (number + 1),
         "train_loss": train,
         "score": score,
@@ -69,7 +69,7 @@ def course(train: Sequence[float], valid: Sequence[float], score: Sequence[float
 
 def update(number: int, loss: float, **more: object) -> dict[str, Any]:
     """One line of ``metrics.jsonl``."""
-    return {"update": number, "epoch": 0, "loss": loss, "lr": 1e-3, "grad_norm": 2.0, "skipped": 0, **more}
+    return {"update": number, "epoch": 1, "loss": loss, "lr": 1e-3, "grad_norm": 2.0, "skipped": 0, **more}
 
 
 def result(score: float = 0.8, *, tfidf: float = 0.5, majority: float = 0.0, **more: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def result(score: float = 0.8, *, tfidf: float = 0.5, majority: float = 0.0, **m
         "model": "TextCNN",
         "seed": 42,
         "objective": {"metric": "f1", "score": score, "maximise": True},
-        "best_epoch": 0,
+        "best_epoch": 1,
         "ended_by": {"judge": "", "reason": ""},
         "updates": 800,
         "skipped_updates": 0,

@@ -18,7 +18,7 @@ PLAN: dict[str, Any] = {"total_updates": 40, "position": {"update": 0}, "history
 
 def epoch(number: int, **valid: object) -> EpochEvent:
     figures = {"loss": 0.5, "accuracy": 0.75, "macro_f1": 0.7, **valid}
-    return EpochEvent(number, 10 * number + 10, 0.6, 1.0, 1e-3, figures, 0.123456, number == 1, 2.0)
+    return EpochEvent(number + 1, 10 * number + 10, 0.6, 1.0, 1e-3, figures, 0.123456, number == 1, 2.0)
 
 
 def tell(observer: ConsoleObserver, plan: dict[str, Any] = PLAN) -> None:

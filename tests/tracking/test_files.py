@@ -18,7 +18,7 @@ def update(number: int) -> UpdateEvent:
 
 
 def epoch(number: int) -> EpochEvent:
-    return EpochEvent(number, 4 * number + 4, 0.5, 1.0, 1e-3, {"f1": 0.5, "loss": float("inf")}, 0.5, True, 1.0)
+    return EpochEvent(number + 1, 4 * number + 4, 0.5, 1.0, 1e-3, {"f1": 0.5, "loss": float("inf")}, 0.5, True, 1.0)
 
 
 def train(folder: Path, first: int, last: int, epochs_before: int = 0) -> FileRecorder:

@@ -31,12 +31,12 @@ def norms(update: int) -> dict[str, float]:
 
 
 def update(number: int) -> UpdateEvent:
-    epoch = (number - 1) // PER_EPOCH
+    epoch = (number - 1) // PER_EPOCH + 1
     return UpdateEvent(number, epoch, 0.5, 1e-3, 1.0, 8, 1.0, component_grad_norms=norms(number))
 
 
 def epoch(number: int) -> EpochEvent:
-    return EpochEvent(number, PER_EPOCH * (number + 1), 0.5, 1.0, 1e-3, {"f1": 0.5}, 0.5, True, 1.0)
+    return EpochEvent(number + 1, PER_EPOCH * (number + 1), 0.5, 1.0, 1e-3, {"f1": 0.5}, 0.5, True, 1.0)
 
 
 def train(folder: Path, first: int, last: int, names: tuple[str, ...] = NAMES, end: bool = True) -> GradientRecorder:
@@ -60,7 +60,7 @@ def train(folder: Path, first: int, last: int, names: tuple[str, ...] = NAMES, e
 def test_every_figure_is_what_numpy_says(tmp_path: Path) -> None:
     train(tmp_path, 0, 12)
     content = json.loads((tmp_path / "gradient_stats.json").read_text())
-    assert [entry["epoch"] for entry in content["epochs"]] == [0, 1, 2]
+    assert [entry["epoch"] for entry in content["epochs"]] == [1, 2, 3]
     for number, entry in enumerate(content["epochs"]):
         updates = range(PER_EPOCH * number + 1, PER_EPOCH * (number + 1) + 1)
         assert list(entry["components"]) == list(NAMES)
@@ -154,7 +154,7 @@ def noting(drawn: list[Any], method: Any) -> Any:
 
 def test_what_cannot_be_drawn_on_a_logarithmic_scale_leaves_a_gap() -> None:
     rows = [{"a": summary([0.0, 0.0]), "b": None}, {"a": summary([NAN]), "b": None}, {"a": summary([1.0]), "b": None}]
-    stats = {"epochs": [{"epoch": number, "components": row} for number, row in enumerate(rows)]}
+    stats = {"epochs": [{"epoch": number + 1, "components": row} for number, row in enumerate(rows)]}
     file = io.BytesIO()
     draw(file, stats)
     assert file.getvalue().startswith(b"\x89PNG")

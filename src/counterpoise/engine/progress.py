@@ -40,6 +40,7 @@ class History:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     """One :class:`~counterpoise.events.EpochEvent` per epoch, as a dictionary."""
     best_epoch: int | None = None
+    """One-based."""
     best_score: float | None = None
     best_is_doubtful: bool = False
     """A class was never predicted in it, so early that it does not count; any sound epoch is better."""

@@ -149,7 +149,7 @@ class RunState:
             return
         self.load(checkpoint)
         if self.history.best_epoch is not None and self.checkpoints.best() is None:
-            message = f"the weights of the best epoch, {self.history.best_epoch + 1}, are gone."
+            message = f"the weights of the best epoch, {self.history.best_epoch}, are gone."
             where = str(checkpoint.folder.with_name(BEST))
             raise fail(where, message, "Bring them back, or remove the run folder to start over.")
 

@@ -272,7 +272,7 @@ class Trainer:
         norms = self.updater.component_norms
         event = UpdateEvent(
             update=self.position.update,
-            epoch=self.position.epoch,
+            epoch=self.position.epoch + 1,
             loss=total / weight if weight else float("nan"),
             lr=self.state.tally.lr,
             grad_norm=norm,
@@ -312,7 +312,7 @@ class Trainer:
     def _epoch_event(self, valid: Mapping[str, Any], score: float) -> EpochEvent:
         train_loss, grad_norm, stepped = self.state.tally.read()
         return EpochEvent(
-            epoch=self.position.epoch,
+            epoch=self.position.epoch + 1,
             update=self.position.update,
             train_loss=train_loss,
             grad_norm=grad_norm,

@@ -107,7 +107,7 @@ class CollapseGuard(BaseJudge):
         return CONTINUE
 
     def _has_begun(self, event: UpdateEvent | EpochEvent) -> bool:
-        return event.epoch + 1 >= self.config.first_epoch and event.update >= self.config.first_update
+        return event.epoch >= self.config.first_epoch and event.update >= self.config.first_update
 
     def _is_judged(self) -> bool:
         """Whether the window is full, and holds enough samples of others than its largest class."""
@@ -125,7 +125,7 @@ class CollapseGuard(BaseJudge):
         return self.alarms.run.classes[present[0]] if len(present) == 1 else None
 
     def _update_alarm(self, kind: str, seen: str, event: UpdateEvent) -> Verdict:
-        message = f"at update {event.update} (epoch {event.epoch + 1}) {seen}"
+        message = f"at update {event.update} (epoch {event.epoch}) {seen}"
         return self.alarms.give(kind, "stop", message, update=event.update, epoch=event.epoch)
 
     def after_epoch(self, event: EpochEvent) -> Verdict:
@@ -167,7 +167,7 @@ class CollapseGuard(BaseJudge):
         predicted, actual = (
             {name: float(each[key]) for name, each in figures.items()} for key in ("predicted_share", "actual_share")
         )
-        message = f"in epoch {event.epoch + 1} {shares} {seen}"
+        message = f"in epoch {event.epoch} {shares} {seen}"
         return self.alarms.give(
             kind, severity, message, update=event.update, epoch=event.epoch, shares=(predicted, actual)
         )

@@ -79,7 +79,7 @@ class NonFiniteGuard(BaseJudge):
         return self._seen["overflows"]
 
     def _alarm(self, kind: str, severity: Any, seen: str, event: UpdateEvent) -> Verdict:
-        message = f"up to update {event.update} (epoch {event.epoch + 1}) {seen}"
+        message = f"up to update {event.update} (epoch {event.epoch}) {seen}"
         return self.alarms.give(kind, severity, message, update=event.update, epoch=event.epoch, broken=True)
 
     def after_epoch(self, event: EpochEvent) -> Verdict:
@@ -88,7 +88,7 @@ class NonFiniteGuard(BaseJudge):
         if math.isfinite(loss):
             return CONTINUE
         self._alarmed = True
-        message = f"in epoch {event.epoch + 1} the validation loss is {loss}"
+        message = f"in epoch {event.epoch} the validation loss is {loss}"
         return self.alarms.give("non_finite", "stop", message, update=event.update, epoch=event.epoch, broken=True)
 
     def state_dict(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Rescuer:
             number=len(before) + 1,
             from_update=update,
             to_update=target["update"],
-            to_epoch=target["epoch"],
+            to_epoch=target["epoch"] + 1,
             lr_factor=factor * self.config.lr_factor,
             warmup_updates=max(1, round(self.config.warmup_ratio * (self.total_updates - target["update"]))),
             precision="fp32" if suspect else precision,

@@ -119,9 +119,9 @@ def _score(record: RunRecord) -> float | None:
 
 
 def _best_epoch(record: RunRecord) -> int | None:
-    index = whole(record.result, "best_epoch")
-    if index is not None:
-        return index + 1
+    number = whole(record.result, "best_epoch")
+    if number is not None:
+        return number
     return None if record.best is None else record.epochs[record.best].number
 
 

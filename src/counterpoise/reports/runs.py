@@ -215,7 +215,7 @@ def read_run(folder: Path, *, course: bool = True) -> RunRecord:
 def _epoch(node: Mapping[str, Any], index: int) -> EpochRecord:
     given, stepped = whole(node, "epoch"), whole(node, "stepped")
     return EpochRecord(
-        number=(index if given is None else given) + 1,
+        number=index + 1 if given is None else given,
         valid_loss=number(node, "valid", "loss"),
         stepped=1 if stepped is None else stepped,
         valid=section(node, "valid"),
@@ -239,7 +239,7 @@ def _updates(path: Path, problems: list[str]) -> Iterator[UpdateRecord]:
             damaged += 1
             continue
         figures = {name: number(node, name) for name in ("loss", "lr", "grad_norm")}
-        where = (whole(node, "epoch") or 0) + 1
+        where = whole(node, "epoch") or 1
         yield UpdateRecord(update=update, epoch=where, skipped=whole(node, "skipped") or 0, **figures)
     if damaged:
         problems.append(f"{path.name}: {damaged} of {len(lines) - 1} lines cannot be read and are left out.")

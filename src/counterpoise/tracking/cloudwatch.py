@@ -79,7 +79,7 @@ class CloudWatch(Tracker):
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Take up figures of an epoch."""
-        self._add({"epoch": event.epoch + 1, **of_epoch(event)})
+        self._add({"epoch": event.epoch, **of_epoch(event)})
 
     def on_result(self, result: Mapping[str, Any]) -> None:
         """Take up figures of the best epoch."""

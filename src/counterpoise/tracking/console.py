@@ -81,7 +81,7 @@ class ConsoleObserver(BaseObserver):
             self._progress.update(
                 self._task,
                 completed=event.update,
-                epoch=str(event.epoch + 1),
+                epoch=str(event.epoch),
                 loss=f"{event.loss:.4f}",
                 lr=f"{event.lr:.2e}",
                 norm=f"{event.grad_norm:.2f}",
@@ -102,11 +102,11 @@ class ConsoleObserver(BaseObserver):
         """Where training goes on, and how."""
         precision = f", in {rescue.precision}" if rescue.precision else ""
         self.console.print(
-            f"Rescue {rescue.number}: back to update {rescue.to_update} (epoch {rescue.to_epoch + 1}), "
+            f"Rescue {rescue.number}: back to update {rescue.to_update} (epoch {rescue.to_epoch}), "
             f"learning rate × {rescue.lr_factor:g}, warm-up over {rescue.warmup_updates} updates{precision}."
         )
         if self._progress is not None:
-            self._progress.update(self._task, completed=rescue.to_update, epoch=str(rescue.to_epoch + 1))
+            self._progress.update(self._task, completed=rescue.to_update, epoch=str(rescue.to_epoch))
 
     def on_finish(self, verdict: Verdict) -> None:
         """Close the bar, and say why training ended early, if it did."""
@@ -130,7 +130,7 @@ class ConsoleObserver(BaseObserver):
         valid = event.valid
         rates = [float(valid.get(name, "nan")) for name in ("accuracy", "macro_f1")]
         values = [f"{value:.4f}" for value in (event.train_loss, valid["loss"], event.score, *rates)]
-        figures = " ".join(f"{v:>{width}}" for v, width in zip([str(event.epoch + 1), *values], WIDTHS, strict=True))
+        figures = " ".join(f"{v:>{width}}" for v, width in zip([str(event.epoch), *values], WIDTHS, strict=True))
         shares = " ".join(f"{self._share(valid, name):>12.1%}" for name in self.classes[:SHOWN_CLASSES])
         return f"{figures} {'':>13} {shares}  {event.seconds:>7.1f}{' *' if event.is_best else ''}"
 

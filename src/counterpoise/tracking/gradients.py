@@ -48,7 +48,7 @@ class GradientRecorder(BaseObserver):
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Write the file anew."""
-        self._epochs = event.epoch + 1
+        self._epochs = event.epoch
         if len(self.components) > 1:
             path, content = self.folder.gradient_stats, self.stats()
             self.storage.attempt(path.name, path, lambda: write_json(path, content))
@@ -70,7 +70,7 @@ class GradientRecorder(BaseObserver):
         """The file's content: of finished epochs."""
         epochs = [
             {"epoch": epoch, "components": {name: summary(of.get(name, [])) for name in self.components}}
-            for epoch, of in ((epoch, self._norms.get(epoch, {})) for epoch in range(self._epochs))
+            for epoch, of in ((epoch, self._norms.get(epoch, {})) for epoch in range(1, self._epochs + 1))
         ]
         return {"of": "gradient norm before clipping, at logged updates", "epochs": epochs}
 
@@ -132,7 +132,7 @@ def draw(file: IO[bytes], stats: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(name for epoch in stats["epochs"] for name in epoch["components"]))
     for index, name in enumerate(names):
         color = COLORS[index % len(COLORS)]
-        rows = [(epoch["epoch"] + 1, epoch["components"].get(name)) for epoch in stats["epochs"]]
+        rows = [(epoch["epoch"], epoch["components"].get(name)) for epoch in stats["epochs"]]
         at = [number for number, _ in rows]
         low, middle, high = ([_drawn(row, key) for _, row in rows] for key in ("min", "median", "max"))
         if all(math.isnan(value) for value in middle):
@@ -145,7 +145,7 @@ def draw(file: IO[bytes], stats: Mapping[str, Any]) -> None:
             axes.vlines(at, low, high, color=color, alpha=0.35, linewidth=6)
         axes.plot(at, middle, color=color, linewidth=2, marker="o", markersize=4, label=name)
     axes.set_yscale("log")
-    axes.set_xlim(stats["epochs"][0]["epoch"] + 0.8, stats["epochs"][-1]["epoch"] + 1.2)
+    axes.set_xlim(stats["epochs"][0]["epoch"] - 0.2, stats["epochs"][-1]["epoch"] + 0.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch", color=INK)
     axes.set_ylabel("gradient norm before clipping", color=INK)

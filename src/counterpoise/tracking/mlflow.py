@@ -138,7 +138,7 @@ class MLflow(Tracker):
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Take up figures of an epoch."""
-        self._add("epoch", event.epoch + 1, of_epoch(event), event.update)
+        self._add("epoch", event.epoch, of_epoch(event), event.update)
 
     def _add(self, kind: str, number: int, figures: Mapping[str, float], step: int) -> None:
         mark = [self._rescues, number]

@@ -52,8 +52,9 @@ def training_curves(material: Material) -> Any | None:
 def _best(run: RunRecord) -> EpochRecord | None:
     """The epoch that was measured, which need not have the highest score: one that collapsed is never the best."""
     measured = whole(run.result, "best_epoch")
-    place = run.best if measured is None else measured
-    return run.epochs[place] if place is not None and 0 <= place < len(run.epochs) else None
+    if measured is None:
+        return None if run.best is None else run.epochs[run.best]
+    return next((epoch for epoch in run.epochs if epoch.number == measured), None)
 
 
 def _fine_losses(axes: Any, run: RunRecord) -> None:
@@ -155,7 +156,7 @@ def gradient_norms(material: Material) -> Any | None:
     norms = {epoch: of for epoch, of in read_norms(run.folder / "metrics.jsonl", 2**62).items() if of}
     names = list(dict.fromkeys(name for of in norms.values() for name in of))
     for place, name in enumerate(names[: len(COLORS)]):
-        of = [(epoch + 1, _median(norms[epoch].get(name, ()))) for epoch in sorted(norms)]
+        of = [(epoch, _median(norms[epoch].get(name, ()))) for epoch in sorted(norms)]
         _line(axes, [x for x, _ in of], [y for _, y in of], COLORS[place % len(COLORS)], named(name))
     clip = number(run.config, "train", "clip_norm")
     if finite(clip):
