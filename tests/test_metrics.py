@@ -15,11 +15,14 @@ from sklearn import metrics as reference
 
 from counterpoise.config.schema import parse
 from counterpoise.errors import UserError
+from counterpoise.events import Health
 from counterpoise.jsonio import dumps
 from counterpoise.metrics import (
     METRICS,
+    BestEpoch,
     Objective,
     ObjectiveConfig,
+    Standing,
     by_criterion,
     classification_metrics,
     confusion_matrix,
@@ -272,6 +275,61 @@ def test_better_needs_more_than_min_delta_and_nan_never_wins() -> None:
     assert not f1.better(math.nan, 0.1)
     assert not f1.better(math.nan, math.nan)
     assert f1.better(0.1, -math.inf)
+
+
+def test_equal_scores_are_told_apart_by_a_metric_without_threshold() -> None:
+    # A pretrained encoder after one and two epochs, 17 % positive: F1 is 0 in both.
+    first = {"f1": 0.0, "pr_auc": 0.475, "log_loss": 0.544, "specificity": 1.0}
+    second = {"f1": 0.0, "pr_auc": 0.627, "log_loss": 0.494, "specificity": 1.0}
+    f1 = objective(metric="f1")
+    assert f1.standing(second).beats(f1.standing(first))
+    assert not f1.standing(first).beats(f1.standing(second))
+    assert f1.standing(first).ties(f1.standing(second))
+    assert max([first, second, first], key=lambda metrics: f1.standing(metrics).order) is second
+
+
+@pytest.mark.parametrize(
+    ("metric", "classes", "breaker"),
+    [
+        ("f1", 2, "pr_auc"),
+        ("pr_auc", 2, "log_loss"),
+        ("log_loss", 2, "pr_auc"),
+        ("accuracy", 3, "log_loss"),
+        ("log_loss", 3, "pr_auc"),
+    ],
+)
+def test_the_tie_breaker_is_another_metric(metric: str, classes: int, breaker: str) -> None:
+    metrics = ours(draw(60, classes, 0))
+    assert objective(metric=metric).tie_breaker(metrics) == breaker
+    better = {**metrics, breaker: metrics[breaker] + (0.01 if METRICS[breaker] == "maximise" else -0.01)}
+    judge = objective(metric=metric)
+    assert judge.standing(better).beats(judge.standing(metrics))
+
+
+def test_a_tie_is_one_whatever_the_order_of_a_sum() -> None:
+    one, other = sum([0.1, 0.2, 0.3]) / 3, sum([0.3, 0.2, 0.1]) / 3
+    assert one != other
+    assert Standing(one, 0.5).ties(Standing(other, 0.9))
+    assert Standing(other, 0.9).beats(Standing(one, 0.5))
+    assert not Standing().ties(Standing())
+    assert not Standing().beats(Standing())
+    assert Standing(0.0).beats(Standing())
+
+
+def test_the_best_epoch_is_a_sound_one_even_if_a_doubtful_one_scores_higher() -> None:
+    best = BestEpoch()
+    told = [
+        (0.9, Health.DOUBTFUL, True),
+        (0.2, Health.SOUND, True),
+        (0.95, Health.DOUBTFUL, False),
+        (0.99, Health.COLLAPSED, False),
+        (0.3, Health.ALARMED, True),
+        (0.3, Health.SOUND, False),
+    ]
+    taken = [best.weigh(epoch, Standing(score), health) for epoch, (score, health, _) in enumerate(told, 1)]
+    assert taken == [is_best for *_, is_best in told]
+    assert (best.epoch, best.standing.value) == (5, 0.3)
+    assert BestEpoch.from_state(best.state_dict()) == best
 
 
 @given(st.floats(allow_nan=True), st.floats(allow_nan=True), st.sampled_from(sorted(METRICS)))

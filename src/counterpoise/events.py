@@ -35,6 +35,16 @@ class Health(IntEnum):
     COLLAPSED = 3
     """Never the best epoch."""
 
+    @property
+    def word(self) -> str:
+        """As it stands in files."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Health:
+        """The health that a word stands for; sound where it is none."""
+        return next((health for health in cls if health.word == word), cls.SOUND)
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -182,6 +192,9 @@ class EpochEvent:
     stepped: int = 1
     """Updates of this epoch that the gradient scaler did not skip. Without any, ``train_loss`` and ``grad_norm`` are
     NaN though nothing is wrong."""
+    health: str = Health.SOUND.word
+    """What the judges think of the model at its end, as :attr:`Health.word`; a judge that is asked sees what those
+    asked before it said."""
 
 
 class Observer(Protocol):

@@ -236,8 +236,8 @@ class Job:
                 self.trackers,
             ],
             judges=[
-                EarlyStopping(self.experiment.sections["early_stopping"], objective),
                 *self._guards(loss),
+                EarlyStopping(self.experiment.sections["early_stopping"], objective),  # hears what the guards said
                 self.signals,
             ],
             rescue=guard.rescue if guard.policy == "rescue" else None,
@@ -307,7 +307,9 @@ class Job:
         """What the best checkpoint decides by, and its metrics and predictions on validation and test."""
         best, epoch = self._load_best(trainer, history)
         raw = {
-            name: trainer.evaluate(self._batches(name).at(epoch - 1)) for name in ("valid", "test") if name in self.splits
+            name: trainer.evaluate(self._batches(name).at(epoch - 1))
+            for name in ("valid", "test")
+            if name in self.splits
         }
         valid = raw["valid"]
         settings = self.experiment.sections["decision"]

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from counterpoise.config.schema import POSITIVE
 from counterpoise.errors import Problem, fail, nearest
+from counterpoise.events import Health
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,6 +43,8 @@ MOST_CRITERIA: Final = 100
 """Most different criteria for which a result has figures one by one."""
 CALIBRATION_BINS: Final = 15
 """Of the expected calibration error."""
+SAME_SCORE: Final = 1e-9
+"""Scores that differ by no more than this are tied: the order of a sum alone can make such a difference."""
 _SUM_TOLERANCE = 0.01  # generous: probabilities may have been kept in half precision
 
 
@@ -360,6 +363,127 @@ class Objective:
         if math.isnan(a) or math.isnan(b):
             return math.isnan(b) and not math.isnan(a)
         return (a - b if self.maximise else b - a) > min_delta
+
+    def tie_breaker(self, metrics: Mapping[str, Any]) -> str:
+        """The metric that chooses among equal scores: see :func:`tie_breaker`."""
+        return tie_breaker(self.name, two_classes="specificity" in metrics)
+
+    def standing(self, metrics: Mapping[str, Any]) -> Standing:
+        """What an epoch or a run with these metrics is chosen by.
+
+        Raises:
+            UserError: as :meth:`score`.
+        """
+        return self.standing_of(self.score(metrics), metrics)
+
+    def standing_of(self, score: float, metrics: Mapping[str, Any]) -> Standing:
+        """The same, of a score that is known already. Metrics without the tie breaker leave it undefined."""
+        name = self.tie_breaker(metrics)
+        return standing(score, metrics.get(name), maximise=self.maximise, tie_breaker=name)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an epoch, a run or a model is chosen by: its score, and among equal scores the tie breaker.
+
+    Both are turned so that larger is better; what is not defined is minus infinity.
+    """
+
+    score: float = -math.inf
+    tie_breaker: float = -math.inf
+    maximise: bool = True
+    """Whether the score as it comes is better when it is larger."""
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is a score at all."""
+        return self.score > -math.inf
+
+    @property
+    def value(self) -> float | None:
+        """The score as it comes; ``None`` where it is not defined."""
+        return None if not self.is_defined else self.score if self.maximise else -self.score
+
+    def ties(self, other: Standing) -> bool:
+        """Whether the scores are equal, the tie breaker aside."""
+        return self.is_defined and other.is_defined and abs(self.score - other.score) <= SAME_SCORE
+
+    def beats(self, other: Standing, min_delta: float = 0.0) -> bool:
+        """Whether this is better by more than ``min_delta``: in the score, or in the tie breaker of equal scores."""
+        if not self.is_defined:
+            return False
+        if self.ties(other):
+            return self.tie_breaker - other.tie_breaker > max(min_delta, SAME_SCORE)
+        return self.score - other.score > min_delta
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """A key to sort by, the best last; what ties to nine decimals is ordered by the tie breaker."""
+        return round(self.score, 9) if self.is_defined else self.score, self.tie_breaker
+
+
+@dataclass
+class BestEpoch:
+    """The best epoch so far, by its standing and by what the guards say of the model then."""
+
+    epoch: int | None = None
+    """One-based; ``None`` before there is one."""
+    standing: Standing = field(default_factory=Standing)
+    doubtful: bool = False
+    """A class was never predicted in it, so early that it does not count; any sound epoch is better."""
+
+    def weigh(self, epoch: int, standing: Standing, health: Health, min_delta: float = 0.0) -> bool:
+        """Take an epoch for the best if it is, by more than ``min_delta``; whether it was.
+
+        A collapsed epoch never is, and the first of them also ends the reign of a doubtful one: what was taken for a
+        beginning was the collapse already.
+        """
+        if health == Health.COLLAPSED:
+            if self.doubtful:
+                self.epoch, self.standing, self.doubtful = None, Standing(), False
+            return False
+        doubtful = health == Health.DOUBTFUL
+        if not standing.is_defined or not self._is_beaten(standing, doubtful, min_delta):
+            return False
+        self.epoch, self.standing, self.doubtful = epoch, standing, doubtful
+        return True
+
+    def _is_beaten(self, standing: Standing, doubtful: bool, min_delta: float) -> bool:
+        if self.epoch is None:
+            return True
+        return standing.beats(self.standing, min_delta) if doubtful == self.doubtful else self.doubtful
+
+    def state_dict(self) -> list[Any]:
+        """Plain values."""
+        standing = self.standing
+        return [self.epoch, self.doubtful, standing.score, standing.tie_breaker, standing.maximise]
+
+    @classmethod
+    def from_state(cls, state: Sequence[Any]) -> BestEpoch:
+        """From ``state_dict``'s answer."""
+        epoch, doubtful, *standing = state
+        return cls(epoch, Standing(*standing), doubtful)
+
+
+def standing(score: float | None, tie_value: object, *, maximise: bool, tie_breaker: str) -> Standing:
+    """The standing of a score and the value of its tie breaker, both as they come."""
+    return Standing(_turned(score, maximise), _turned(tie_value, METRICS.get(tie_breaker) != "minimise"), maximise)
+
+
+def _turned(value: object, maximise: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return -math.inf
+    return float(value) if maximise else -float(value)
+
+
+def tie_breaker(metric: str, *, two_classes: bool) -> str:
+    """The metric that chooses among runs or epochs with the same score: one that no threshold has a part in.
+
+    That is the area under the precision-recall curve for two classes, and the log loss for more; another one where the
+    objective is that metric itself.
+    """
+    preferred = ("pr_auc", "log_loss") if two_classes else ("log_loss", "pr_auc")
+    return preferred[metric == preferred[0]]
 
 
 def _get(metrics: Mapping[str, Any], name: str) -> float:

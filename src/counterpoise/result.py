@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from counterpoise.engine.progress import History
 from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
 from counterpoise.jsonio import read_json, read_sealed, write_json
-from counterpoise.metrics import Objective
+from counterpoise.metrics import METRICS, Objective
 from counterpoise.tracking.console import result_table, show_table
 from counterpoise.tracking.criteria import show_protocol
 from counterpoise.tracking.findings import show_findings
@@ -49,9 +50,9 @@ def make_result(
     return {
         "status": "collapsed" if history.verdict.decision == Decision.ABORT else "finished",
         "data": dataset.name,
-        "objective": {"metric": objective.name, "score": history.best_score, "maximise": objective.maximise},
+        "objective": _objective(history, objective),
         "best_epoch": history.best_epoch,
-        "best_is_doubtful": history.best_is_doubtful,
+        "best_is_doubtful": history.best.doubtful,
         "epochs": len(history.epochs),
         "ended_by": {"judge": history.verdict.judge, "reason": history.verdict.reason},
         "alarms": len(history.alarms),
@@ -59,6 +60,15 @@ def make_result(
         "baselines": bars,
         **facts,
     }
+
+
+def _objective(history: History, objective: Objective) -> dict[str, Any]:
+    """The score of the best epoch, and the metric by which equal scores are told apart, with its value there."""
+    name = objective.tie_breaker(history.epochs[-1]["valid"] if history.epochs else {})
+    tied = history.best.standing.tie_breaker
+    value = None if math.isinf(tied) else tied if METRICS[name] == "maximise" else -tied
+    facts = {"metric": objective.name, "score": history.best_score, "maximise": objective.maximise}
+    return {**facts, "tie_breaker": {"metric": name, "score": value}}
 
 
 @dataclass(frozen=True)

@@ -353,5 +353,5 @@ def test_the_jobs_of_a_multirun_stand_below_one_parent(stored: Path, train: Trai
     assert [run.name for run in (parent, *children)] == ["sweep", "seed_1", "seed_2"]
     assert {run.tags["mlflow.parentRunId"] for run in children} == {parent.id}
     assert {run.status for run in (parent, *children)} == {"FINISHED"}
-    means = json.loads((stored / "sweep" / "summary.json").read_text())["mean"]["all jobs"]
+    means = json.loads((stored / "sweep" / "summary.json").read_text())["mean"]["one configuration"]
     assert parent.metrics["mean/f1"] == pytest.approx(means["f1"]["mean"])

@@ -212,7 +212,7 @@ def test_the_jobs_of_a_command_alone_decide_its_end(train: Callable[..., Answer]
     assert "Jobs of earlier commands in this folder, not counted here: 1" in answer.out
     summary = read_json(sweep / "summary.json")
     assert [Path(job["folder"]).name for job in summary["jobs"]] == ["seed_1", "seed_2"]
-    assert summary["mean"]["all jobs"]["accuracy"]["n"] == 2
+    assert summary["mean"]["one configuration"]["accuracy"]["n"] == 2
     assert not list(sweep.glob(".jobs*"))
     again = train("-m", *SMALL, "seed=1,abc", folder=fresh)
     assert again.code == EXIT_FAULT

@@ -11,8 +11,8 @@ from counterpoise.guards.early_stopping import EarlyStopping, EarlyStoppingConfi
 from counterpoise.metrics import Objective, ObjectiveConfig
 
 
-def event(score: float) -> EpochEvent:
-    return EpochEvent(0, 1, 0.5, 1.0, 0.1, {"loss": 0.5}, score, False, 1.0)
+def event(score: float, *, health: str = "sound", **valid: float) -> EpochEvent:
+    return EpochEvent(1, 1, 0.5, 1.0, 0.1, {"loss": 0.5, **valid}, score, False, 1.0, health=health)
 
 
 def judge(metric: str = "f1", **values: Any) -> EarlyStopping:
@@ -45,6 +45,27 @@ NAN = float("nan")
 )
 def test_when(metric: str, values: dict[str, Any], scores: list[float], stop: int | None) -> None:
     assert epochs_until_stop(judge(metric, **values), scores) == stop
+
+
+def test_equal_scores_wait_for_the_ranking() -> None:
+    """F1 of a rare class is 0 at first, while its ranking improves already."""
+    areas, guard = [0.47, 0.55, 0.6, 0.6, 0.58], judge(patience=2)
+    verdicts = [guard.after_epoch(event(0.0, pr_auc=area, specificity=1.0)) for area in areas]
+    assert [verdict.decision for verdict in verdicts] == [Decision.CONTINUE] * 4 + [Decision.STOP]
+
+
+def test_of_more_than_two_classes_the_loss_decides_ties() -> None:
+    losses, guard = [1.0, 0.9, 0.8999], judge("accuracy", patience=1)
+    verdicts = [guard.after_epoch(event(0.5, log_loss=loss)) for loss in losses]
+    assert [verdict.decision for verdict in verdicts] == [Decision.CONTINUE, Decision.CONTINUE, Decision.STOP]
+
+
+def test_a_collapsed_epoch_is_none_to_beat() -> None:
+    """Always answering "yes" has a high F1 where the classes are even."""
+    guard = judge(patience=2)
+    for score, health in ((0.66, "collapsed"), (0.5, "sound"), (0.55, "sound"), (0.6, "sound")):
+        verdict = guard.after_epoch(event(score, health=health))
+    assert (verdict.decision, guard.best.standing.value) == (Decision.CONTINUE, 0.6)
 
 
 def test_says_why() -> None:

@@ -141,7 +141,7 @@ def test_folds_that_were_looked_at_are_said_to_be(tmp_path: Path, capsys: pytest
         fold_run(tmp_path, fold, held_out="valid")
     summarise(tmp_path, collect(tmp_path))
     assert "The epochs were chosen on the folds, which flatters them." in capsys.readouterr().out
-    assert read_json(tmp_path / "summary.json")["out_of_fold"]["all jobs"]["held_out"] == "valid"
+    assert read_json(tmp_path / "summary.json")["out_of_fold"]["one configuration"]["held_out"] == "valid"
 
 
 def lose(folder: Path) -> None:
@@ -233,7 +233,7 @@ def test_what_is_whole_is_pooled_beside_what_is_not(nested: Path) -> None:
     found = pooled(nested)
     assert found.refused == ["seed 42: folds 1 and 3 are missing."]
     assert set(pq.read_table(nested / FILE)["seed"].to_pylist()) == {7, 2025}
-    assert set(found.figures["all jobs"]["seeds"]) == {"7", "2025"}
+    assert set(found.figures["one configuration"]["seeds"]) == {"7", "2025"}
 
 
 def test_the_tables_say_what_each_figure_is(nested: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,8 +242,8 @@ def test_the_tables_say_what_each_figure_is(nested: Path, capsys: pytest.Capture
     assert "mean over folds, then mean ± standard deviation of that over seeds (n − 1)" in out
     rows = {line.split("│")[1].strip(): line.split("│")[3].strip() for line in out.splitlines() if "│" in line}
     (means,) = aggregated(nested).values()
-    over_seeds = pooled(nested).figures["all jobs"]["over_seeds"]["accuracy"]
-    assert rows["all jobs"] == f"{means['accuracy']['mean']:.4f} ± {means['accuracy']['std']:.4f}"
+    over_seeds = pooled(nested).figures["one configuration"]["over_seeds"]["accuracy"]
+    assert rows["one configuration"] == f"{means['accuracy']['mean']:.4f} ± {means['accuracy']['std']:.4f}"
     assert rows["deviation over folds"] == f"{means['accuracy']['std_over_folds']:.4f}"
     assert rows["out of fold: all rows pooled"] == f"{over_seeds['mean']:.4f} ± {over_seeds['std']:.4f}"
     assert rows["majority"] == f"{means['baselines']['majority']['accuracy']['mean']:.4f}"
@@ -257,6 +257,20 @@ def test_an_objective_that_no_table_shows_gets_a_column(tmp_path: Path, capsys: 
     assert "log loss" in capsys.readouterr().out
     (found,) = aggregated(tmp_path).values()
     assert found["log_loss"]["mean"] == pytest.approx(np.mean([figure(42, fold, "log_loss") for fold in range(4)]))
+
+
+def test_means_over_some_folds_say_so_wherever_they_stand(single: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold in (1, 3):
+        fail_job(single / f"fold_{fold}", ["sweep=kfold", f"fold={fold}"])
+    summarise(single, collect(single), report=False)
+    assert "one configuration (2 of 4 folds)" in capsys.readouterr().out
+    assert read_json(single / "summary.json")["mean"]["one configuration"]["incomplete"] == "2 of 4 folds"
+
+
+def test_seeds_that_lack_folds_are_counted(nested: Path) -> None:
+    fail_job(nested / "fold_1,seed_42", ["fold=1", "seed=42"])
+    (found,) = aggregated(nested).values()
+    assert (found["incomplete"], found["asked"], found["jobs"]) == ("2 of 3 seeds have all 4 folds", 12, 11)
 
 
 def test_a_job_that_failed_early_still_tells_its_fold(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_jobs_stand_in_natural_order(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_mean_and_sample_deviation_over_seeds(sweep: Path) -> None:
-    answer = aggregate(jobs_of(sweep))["all jobs"]
+    answer = aggregate(jobs_of(sweep))["one configuration"]
     values = list(NUMBERS.values())
     assert answer["jobs"] == 3
     assert answer["accuracy"]["mean"] == pytest.approx(np.mean(values))
@@ -106,7 +106,7 @@ def test_mean_and_sample_deviation_over_seeds(sweep: Path) -> None:
 
 def test_one_job_has_no_deviation(tmp_path: Path) -> None:
     finished(tmp_path / "a", ["seed=1"], 0.5)
-    assert aggregate(jobs_of(tmp_path))["all jobs"]["accuracy"] == {"mean": 0.5, "std": None, "n": 1}
+    assert aggregate(jobs_of(tmp_path))["one configuration"]["accuracy"] == {"mean": 0.5, "std": None, "n": 1}
 
 
 def test_groups_are_what_differs_beside_the_seed(tmp_path: Path) -> None:
@@ -117,9 +117,11 @@ def test_groups_are_what_differs_beside_the_seed(tmp_path: Path) -> None:
     assert answer["model=textcnn"]["accuracy"]["std"] == pytest.approx(stdev([0.0, 0.1]))
 
 
-def test_failed_jobs_count_for_nothing(sweep: Path) -> None:
-    write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "x", "overrides": ["seed=9"]})
-    assert aggregate(jobs_of(sweep))["all jobs"]["jobs"] == 3
+def test_failed_jobs_count_for_nothing_and_a_mean_says_that_they_are_missing(sweep: Path) -> None:
+    overrides = ["seed=9", "model=textcnn"]
+    write_json(sweep / "seed_9" / "failure.json", {"status": "failed", "message": "x", "overrides": overrides})
+    mean = aggregate(jobs_of(sweep))["one configuration"]
+    assert (mean["jobs"], mean["asked"], mean["incomplete"]) == (3, 4, "3 of 4 jobs")
     assert [job.status for job in summarise(sweep, collect(sweep))] == ["finished", "failed", "finished", "finished"]
 
 
@@ -132,7 +134,7 @@ def test_shows_and_saves_all_jobs(sweep: Path, capsys: pytest.CaptureFixture[str
     assert "\x1b" not in out
     saved = read_json(sweep / "summary.json")
     assert [job["status"] for job in saved["jobs"]] == ["finished"] * 3 + ["failed"]
-    assert saved["mean"]["all jobs"]["accuracy"]["n"] == 3
+    assert saved["mean"]["one configuration"]["accuracy"]["n"] == 3
 
 
 def test_all_finished_is_no_failure(sweep: Path) -> None:
@@ -149,7 +151,7 @@ def test_whether_a_job_met_its_criteria_is_told(sweep: Path, capsys: pytest.Capt
     assert [job.protocol for job in jobs] == [True, False, None, None]
     rows = {line.split("│")[1].strip(): line.split("│")[3].strip() for line in _rows(capsys.readouterr().out)}
     assert rows == {"seed_7": "passed", "seed_9": "failed", "seed_42": "-", "seed_2025": "-"}
-    assert aggregate(jobs)["all jobs"]["jobs"] == 3, "a run that fails its criteria has figures all the same"
+    assert aggregate(jobs)["one configuration"]["jobs"] == 3, "a run that fails its criteria has figures all the same"
 
 
 def _rows(out: str) -> list[str]:
@@ -171,7 +173,7 @@ def test_jobs_of_earlier_commands_decide_nothing(sweep: Path, capsys: pytest.Cap
     assert "seed_2025" not in out
     saved = read_json(sweep / "summary.json")
     assert [Path(job["folder"]).name for job in saved["jobs"]] == ["seed_7", "seed_42"]
-    assert saved["mean"]["all jobs"]["accuracy"] == {
+    assert saved["mean"]["one configuration"]["accuracy"] == {
         "mean": pytest.approx(0.625),
         "std": pytest.approx(stdev([0.5, 0.75])),
         "n": 2,
@@ -179,15 +181,27 @@ def test_jobs_of_earlier_commands_decide_nothing(sweep: Path, capsys: pytest.Cap
     assert saved["earlier_jobs"] == 2
 
 
-def search(folder: Path, scores: dict[float, float], maximise: bool) -> list[JobSummary]:
+def search(
+    folder: Path,
+    scores: dict[float, float],
+    maximise: bool = True,
+    *,
+    areas: dict[float, float] | None = None,
+    collapsed: tuple[float, ...] = (),
+    named: float = 9,
+) -> list[JobSummary]:
     """Trials of a search over the learning rate, and the file that Optuna leaves: larger is better there."""
     for lr, score in scores.items():
-        objective = {"score": score, "maximise": maximise}
+        breaker = {"metric": "pr_auc", "score": (areas or {}).get(lr)}
+        objective = {"metric": "f1", "score": score, "maximise": maximise, "tie_breaker": breaker}
+        status = "collapsed" if lr in collapsed else "finished"
         write_json(
             folder / f"lr_{lr}" / "training_metadata.json", {"overrides": ["model=textcnn", f"optimizer.lr={lr}"]}
         )
-        write_json(folder / f"lr_{lr}" / "result.json", {"objective": objective, "valid": {"accuracy": 0.5}})
-    (folder / "optimization_results.yaml").write_text("best_params: {optimizer.lr: 9}\nbest_value: -9\n")
+        result = {"status": status, "objective": objective, "valid": {"accuracy": 0.5}}
+        write_json(folder / f"lr_{lr}" / "result.json", result)
+    text = f"best_params: {{optimizer.lr: {named}}}\nbest_value: -9\n"
+    (folder / "optimization_results.yaml").write_text(text)
     return jobs_of(folder)
 
 
@@ -195,19 +209,50 @@ def search(folder: Path, scores: dict[float, float], maximise: bool) -> list[Job
 def test_the_best_job_of_a_search_is_told_with_its_own_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], maximise: bool, value: float, lr: float
 ) -> None:
-    search(tmp_path, {1e-05: 0.9, 0.01: 0.3, 0.1: 0.5}, maximise)
+    search(tmp_path, {1e-05: 0.9, 0.01: 0.3, 0.1: 0.5}, maximise, named=lr)
     assert len(summarise(tmp_path, collect(tmp_path))) == 3
     assert f"Best: {value} with optimizer.lr={lr}" in capsys.readouterr().out
     assert read_json(tmp_path / "summary.json")["best"] == {
         "best_value": value,
         "best_params": {"optimizer.lr": lr},
         "job": f"lr_{lr}",
+        "tied": [],
+        "left_out": {},
+        "sweeper_names": None,
     }
+
+
+def test_a_collapsed_job_is_never_the_best_whatever_its_score_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(tmp_path, {0.1: 0.386, 0.001: 0.31, 0.01: 0.2}, collapsed=(0.1,), named=0.001)
+    write_json(tmp_path / "lr_1" / "failure.json", {"status": "failed", "message": "x", "overrides": []})
+    summarise(tmp_path, collect(tmp_path))
+    told = "Best: 0.31 with optimizer.lr=0.001 (not considered: 1 collapsed, 1 failed)"
+    assert told in capsys.readouterr().out
+    best = read_json(tmp_path / "summary.json")["best"]
+    assert (best["job"], best["left_out"]) == ("lr_0.001", {"collapsed": 1, "failed": 1})
+    other = tmp_path / "other"
+    assert best_of_search(other, search(other, {0.1: 0.386}, collapsed=(0.1,))) is None
+
+
+def test_jobs_with_equal_scores_are_told_apart_by_their_ranking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    areas = {0.1: 0.2, 0.01: 0.7, 0.001: 0.9}
+    search(tmp_path, {0.1: 0.5, 0.01: 0.5, 0.001: 0.4}, areas=areas, named=0.1)
+    summarise(tmp_path, collect(tmp_path))
+    out = capsys.readouterr().out
+    assert "Best: 0.5 with optimizer.lr=0.01\n" in out
+    assert "Its score is tied with that of lr_0.1: the metric that breaks ties chose among them." in out
+    assert "optimization_results.yaml names optimizer.lr=0.1: a tied job" in out
+    best = read_json(tmp_path / "summary.json")["best"]
+    assert (best["job"], best["tied"], best["sweeper_names"]) == ("lr_0.01", ["lr_0.1"], {"optimizer.lr": 0.1})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "best_params: 3", "\x00"])
 def test_a_damaged_file_of_the_search_does_not_stop_the_summary(tmp_path: Path, content: str) -> None:
-    jobs = search(tmp_path, {0.1: 0.5}, True)
+    jobs = search(tmp_path, {0.1: 0.5})
     (tmp_path / "optimization_results.yaml").write_text(content)
     best = best_of_search(tmp_path, jobs)
     assert best is not None

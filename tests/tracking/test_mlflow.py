@@ -259,7 +259,7 @@ def test_the_parent_gets_means_the_report_and_the_final_status(
         tracker = opened(each, store)
         tracker.on_start(plan())
         finish(tracker)
-    means = {"all jobs": {"jobs": 2, "over": "seeds", "f1": {"mean": 0.5, "std": 0.25, "n": 2}}}
+    means = {"one configuration": {"jobs": 2, "over": "seeds", "f1": {"mean": 0.5, "std": 0.25, "n": 2}}}
     write_json(sweep / "summary.json", {"mean": means})
     (sweep / "report").mkdir()
     (sweep / "report" / "index.html").write_text("<html>")

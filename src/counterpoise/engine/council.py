@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from lightning_fabric import Fabric
 
@@ -38,6 +38,19 @@ class Council:
         """Tell of a logged update, and judge it."""
         self.tell(lambda observer: observer.on_update(event))
         self._hear([judge.after_update(event) for judge in self.judges], history)
+
+    def judged(self, event: EpochEvent) -> tuple[EpochEvent, list[Verdict]]:
+        """The verdicts on an epoch, and the epoch with the health that they leave.
+
+        Each judge sees what those before it think of the model. What a verdict throws away counts as collapsed: its
+        weights are never written, so that it cannot be the best either.
+        """
+        verdicts, health = [], Health.SOUND
+        for judge in self.judges:
+            verdicts.append(judge.after_epoch(replace(event, health=health.word)))
+            health = max(health, judge.health)
+        lost = strongest(verdicts).decision >= Decision.ROLL_BACK
+        return replace(event, health=(Health.COLLAPSED if lost else health).word), verdicts
 
     def after_epoch(self, event: EpochEvent, verdicts: Sequence[Verdict], history: History) -> None:
         """Tell of an epoch, and take the verdicts that were asked for before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoise.events import CONTINUE, Decision, EpochEvent, Health, Verdict
-from counterpoise.metrics import Objective
+from counterpoise.events import CONTINUE, Decision, Verdict
+from counterpoise.metrics import BestEpoch
 
 
 @dataclass
@@ -39,17 +38,23 @@ class History:
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     """One :class:`~counterpoise.events.EpochEvent` per epoch, as a dictionary."""
-    best_epoch: int | None = None
-    """One-based."""
-    best_score: float | None = None
-    best_is_doubtful: bool = False
-    """A class was never predicted in it, so early that it does not count; any sound epoch is better."""
+    best: BestEpoch = field(default_factory=BestEpoch)
     verdict: Verdict = CONTINUE
     """Why training ended; ``CONTINUE`` means that it ran all its epochs."""
     alarms: list[dict[str, Any]] = field(default_factory=list)
     """Every :class:`~counterpoise.events.Alarm` as a dictionary, with the ``action`` taken; a rescue forgets none."""
     rescues: list[dict[str, Any]] = field(default_factory=list)
     """Every :class:`~counterpoise.events.Rescue` as a dictionary."""
+
+    @property
+    def best_epoch(self) -> int | None:
+        """One-based; ``None`` where no epoch can be the best."""
+        return self.best.epoch
+
+    @property
+    def best_score(self) -> float | None:
+        """Its score, as it comes."""
+        return self.best.standing.value
 
     @property
     def updates(self) -> int:
@@ -59,41 +64,16 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """Plain values only."""
         verdict = [int(self.verdict.decision), self.verdict.judge, self.verdict.reason]
-        best = [self.best_epoch, self.best_score, self.best_is_doubtful]
         events = {"alarms": plain(self.alarms), "rescues": plain(self.rescues)}
-        return {"epochs": plain(self.epochs), "best": best, "verdict": verdict, **events}
+        return {"epochs": plain(self.epochs), "best": self.best.state_dict(), "verdict": verdict, **events}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> History:
         """From ``state_dict``'s answer; a run that was preempted goes on, one that stopped stays stopped."""
         decision, judge, reason = state["verdict"]
         verdict = CONTINUE if decision == Decision.PREEMPT else Verdict(Decision(decision), judge, reason)
-        epoch, score, doubtful = state["best"]
         events = list(state["alarms"]), list(state["rescues"])
-        return cls(list(state["epochs"]), epoch, score, doubtful, verdict, *events)
-
-    def weigh(self, event: EpochEvent, health: Health, objective: Objective) -> bool:
-        """Take an epoch for the best if it is; whether it was.
-
-        A collapsed epoch never is, and the first of them also ends the reign of a doubtful one: what was taken for a
-        beginning was the collapse already.
-        """
-        doubtful = health == Health.DOUBTFUL
-        if health == Health.COLLAPSED:
-            if self.best_is_doubtful:
-                self.best_epoch, self.best_score, self.best_is_doubtful = None, None, False
-            return False
-        if math.isnan(event.score) or not self._beaten_by(event.score, doubtful, objective):
-            return False
-        self.best_epoch, self.best_score, self.best_is_doubtful = event.epoch, event.score, doubtful
-        return True
-
-    def _beaten_by(self, score: float, doubtful: bool, objective: Objective) -> bool:
-        if self.best_score is None:
-            return True
-        if doubtful != self.best_is_doubtful:
-            return self.best_is_doubtful
-        return objective.better(score, self.best_score)
+        return cls(list(state["epochs"]), BestEpoch.from_state(state["best"]), verdict, *events)
 
 
 @dataclass

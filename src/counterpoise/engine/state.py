@@ -198,9 +198,7 @@ class RunState:
             self.history,
             alarms=before.alarms,
             rescues=[*before.rescues, asdict(rescue)],
-            best_epoch=before.best_epoch,
-            best_score=before.best_score,
-            best_is_doubtful=before.best_is_doubtful,
+            best=before.best,
         )
         self._use_precision()
         self.tally.lr = self.next_lr

@@ -38,7 +38,7 @@ from counterpoise.engine.progress import History, Position
 from counterpoise.engine.rng import seed_update
 from counterpoise.engine.state import RunState
 from counterpoise.engine.update import Updater, UpdateResult, scaled_rates
-from counterpoise.events import Decision, EpochEvent, Health, Judge, Observer, UpdateEvent, Verdict, strongest
+from counterpoise.events import Decision, EpochEvent, Health, Judge, Observer, UpdateEvent, Verdict
 from counterpoise.guards.rescue import RescueConfig
 from counterpoise.losses import Loss
 from counterpoise.metrics import Objective, ObjectiveConfig
@@ -290,12 +290,10 @@ class Trainer:
         valid = predictions.metrics(self.classes or predictions.numbered_classes)
         # A model that gives NaN leaves nothing to score: never the best, and for a judge to see.
         score = float(self.objective.score(valid)) if "accuracy" in valid else float("nan")
-        event = self._epoch_event(valid, score)
-        verdicts = [judge.after_epoch(event) for judge in self.council.judges]
-        # What a verdict throws away is not the best either: its weights are never written.
-        lost = strongest(verdicts).decision >= Decision.ROLL_BACK
-        health = Health.COLLAPSED if lost else self.council.health
-        event = replace(event, is_best=self.history.weigh(event, health, self.objective))
+        event, verdicts = self.council.judged(self._epoch_event(valid, score))
+        standing = self.objective.standing_of(score, valid)
+        is_best = self.history.best.weigh(event.epoch, standing, Health.of(event.health))
+        event = replace(event, is_best=is_best)
         if self.schedule is not None and self.schedule.per == "epoch":
             self.schedule.step(score)
         self.history.epochs.append(asdict(event))

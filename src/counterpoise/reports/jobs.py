@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from counterpoise.metrics import Standing, standing
 from counterpoise.reports.folders import natural
 from counterpoise.reports.reading import find, finite, number, section, whole, word
 from counterpoise.reports.runs import RunRecord, read_run
@@ -32,6 +33,8 @@ class JobSummary:
     """The objective on the validation split."""
     maximise: bool = True
     """Whether a larger score is a better one."""
+    standing: Standing = field(default_factory=Standing)
+    """The same with the tie breaker: what jobs are chosen by."""
     objective: str | None = None
     """The objective's name."""
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -73,6 +76,7 @@ def job_of(record: RunRecord) -> JobSummary:
     result = record.result
     objective = section(result, "objective")
     metric, score = word(objective, "metric") or None, number(objective, "score")
+    maximise, breaker = objective.get("maximise") is not False, section(objective, "tie_breaker")
     names = dict.fromkeys([*METRICS, *([] if metric is None else [metric])])
     split = "test" if result.get("test") else "valid"
     baselines = section(result, "baselines")
@@ -81,7 +85,8 @@ def job_of(record: RunRecord) -> JobSummary:
         status,
         record.overrides,
         score=score if finite(score) else None,
-        maximise=objective.get("maximise") is not False,
+        maximise=maximise,
+        standing=standing(score, number(breaker, "score"), maximise=maximise, tie_breaker=word(breaker, "metric")),
         objective=metric,
         figures=_numbers(section(result, split), names),
         baselines={name: _numbers(section(baselines, name, split), names) for name in baselines},

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from counterpoise.reports.jobs import METRICS, JobSummary
 
-WHOLE = "all jobs"
-"""The name of a configuration where there is but one."""
+WHOLE = "one configuration"
+"""The name of a configuration where there is no other."""
 SEEDS: Final = "seeds"
 FOLDS: Final = "folds"
 NESTED: Final = "seeds of means over folds"
@@ -51,6 +51,24 @@ class Configuration:
         """How many folds there are; 0 for jobs that have none."""
         return max(int(job.split.get("folds", 0)) for job in self.jobs)
 
+    @property
+    def asked(self) -> int:
+        """How many jobs it was to have."""
+        return len(self.jobs) + len(self.others)
+
+    @property
+    def incomplete(self) -> str:
+        """What the means over its jobs lack, in words; empty where every job finished."""
+        if not self.cross_validates:
+            return f"{len(self.jobs)} of {self.asked} jobs" if self.others else ""
+        seeds = self.seeds
+        lacking = [seed for seed in seeds if self.missing(seed)]
+        if not lacking:
+            return ""
+        if len(seeds) == 1:
+            return f"{len(self.folds(seeds[0]))} of {self.count} folds"
+        return f"{len(seeds) - len(lacking)} of {len(seeds)} seeds have all {self.count} folds"
+
     def missing(self, seed: int | None) -> list[int]:
         """The folds of a seed that have not finished, or do not say what they are of."""
         return sorted(set(range(self.count)) - set(self.folds(seed)))
@@ -77,14 +95,22 @@ def columns(jobs: Iterable[JobSummary]) -> list[str]:
 def aggregate(jobs: Sequence[JobSummary]) -> dict[str, dict[str, Any]]:
     """Mean and sample standard deviation (n − 1) of every figure, by configuration.
 
-    ``over`` says what the deviation is over. With folds and several seeds a figure is first averaged over the folds
-    of each seed, of which all must have finished; ``std`` is over these means, and ``std_over_folds`` the root mean
-    square of the seeds' own deviations over folds. Baselines know no seed: theirs are over folds.
+    ``over`` says what the deviation is over, and ``incomplete`` what the means lack: they are of finished jobs only,
+    which flatters them where the data or the seed had a part in that.
+
+    With folds and several seeds a figure is first averaged over the folds of each seed, of which all must have
+    finished; ``std`` is over these means, and ``std_over_folds`` the root mean square of the seeds' own deviations over
+    folds. Baselines know no seed: theirs are over folds.
     """
     answer = {}
     for configuration in configurations(jobs):
         names = columns(configuration.jobs)
-        figures: dict[str, Any] = {"jobs": len(configuration.jobs), "over": SEEDS}
+        figures: dict[str, Any] = {
+            "jobs": len(configuration.jobs),
+            "asked": configuration.asked,
+            "incomplete": configuration.incomplete,
+            "over": SEEDS,
+        }
         if configuration.cross_validates:
             figures |= _over_folds(configuration, names)
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from counterpoise.reports.out_of_fold import FILE, OutOfFold, pool
 from counterpoise.sweeps.tables import job_table, mean_tables
 from counterpoise.tracking.console import make_console, show_table
 
+SEARCH = "optimization_results.yaml"
+"""What the Optuna sweeper leaves in the multirun's folder."""
 MANY_JOBS, MANY_ROWS = 20, 20_000
 """From where on a report is announced, since it takes some seconds."""
 
@@ -50,8 +53,8 @@ def summarise(sweep: Path, folders: Collection[Path], *, report: bool = True) ->
     _tell_folds(console, sweep, pooled)
     best = best_of_search(sweep, jobs)
     if best:
-        settings = " ".join(f"{key}={value}" for key, value in best["best_params"].items())
-        console.print(f"Best: {best['best_value']} with {settings}", soft_wrap=True)
+        for line in _best_lines(best):
+            console.print(line, soft_wrap=True)
     content = {"jobs": jobs, "mean": means, "best": best, "earlier_jobs": len(earlier)}
     folds = {"out_of_fold": pooled.figures, "not_pooled": pooled.refused} if pooled.figures or pooled.refused else {}
     write_json(sweep / "summary.json", content | folds)
@@ -105,27 +108,60 @@ def _tell_folds(console: Console, sweep: Path, pooled: OutOfFold) -> None:
         console.print(f"Out of fold: {how}.{chosen} Predictions: {sweep / FILE}", soft_wrap=True)
 
 
-def best_of_search(sweep: Path, jobs: Iterable[JobSummary]) -> dict[str, Any] | None:
-    """The best job of an Optuna sweep, told by itself; ``None`` for any other multirun.
+def best_of_search(sweep: Path, jobs: Sequence[JobSummary]) -> dict[str, Any] | None:
+    """The best finished job of an Optuna sweep; ``None`` for any other multirun, and where no job has a score.
 
-    The sweeper's own file has what it searched: its value is negated where the objective is minimised.
+    Equal scores are told apart by the tie breaker, and the first of those that are equal in both is taken. A job that
+    collapsed, failed or was killed is not one to choose, whatever score it had before; ``left_out`` counts them.
     """
-    path = sweep / "optimization_results.yaml"
-    scored = [job for job in jobs if job.score is not None]
+    path = sweep / SEARCH
+    scored = [job for job in jobs if job.status == "finished" and job.standing.is_defined]
     if not (path.exists() and scored):
         return None
-    best = max(scored, key=lambda job: (job.score or 0.0) * (1 if job.maximise else -1))
+    best = max(scored, key=lambda job: job.standing.order)
+    left_out = Counter("without a score" if job.status == "finished" else job.status for job in jobs)
+    left_out["without a score"] -= len(scored)
     given = dict(_setting(text) for text in best.overrides)
-    searched = {key: given[key] for key in _searched(path) if key in given}
-    return {"best_value": best.score, "best_params": searched or given, "job": best.folder.name}
+    named = _named_by_sweeper(path)
+    chosen = {key: given[key] for key in named if key in given}
+    others = [job.folder.name for job in scored if job is not best and job.standing.ties(best.standing)]
+    return {
+        "best_value": best.score,
+        "best_params": chosen or given,
+        "job": best.folder.name,
+        "tied": others,
+        "left_out": {status: count for status, count in left_out.items() if count > 0},
+        "sweeper_names": None if not chosen or _alike(named, chosen) else named,
+    }
 
 
-def _searched(path: Path) -> list[str]:
-    """The keys that Optuna chose; none if its file is damaged."""
+def _best_lines(best: Mapping[str, Any]) -> Iterator[str]:
+    """What is said of it on the console."""
+    left_out = ", ".join(f"{count} {status}" for status, count in best["left_out"].items())
+    without = f" (not considered: {left_out})" if left_out else ""
+    yield f"Best: {best['best_value']} with {_assignments(best['best_params'])}{without}"
+    if best["tied"]:
+        yield f"Its score is tied with that of {', '.join(best['tied'])}: the metric that breaks ties chose among them."
+    if best["sweeper_names"]:
+        what = _assignments(best["sweeper_names"])
+        yield f"{SEARCH} names {what}: a tied job, or a trial of an earlier command in the same study."
+
+
+def _assignments(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def _named_by_sweeper(path: Path) -> dict[str, Any]:
+    """The parameters that Optuna's own file calls the best; none if it is damaged."""
     try:
-        return [str(key) for key in OmegaConf.load(path).best_params]
+        return {str(key): value for key, value in OmegaConf.load(path).best_params.items()}
     except Exception:  # YAML's own errors, another shape, ...
-        return []
+        return {}
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two sets of parameters are equal, as they are written."""
+    return {key: str(value) for key, value in one.items()} == {key: str(value) for key, value in other.items()}
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -73,7 +73,7 @@ def _rows(
     configuration: str, figures: Mapping[str, Any], pooled: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Label, jobs and figures of a configuration's rows."""
-    yield configuration, str(figures["jobs"]), figures
+    yield _labelled(configuration, figures), str(figures["jobs"]), figures
     if figures["over"] == SEEDS:
         return
     if figures["over"] == NESTED:
@@ -83,6 +83,11 @@ def _rows(
         yield POOLED, "", pooled["over_seeds"]
     for name, found in figures["baselines"].items():
         yield f"  {name}", "", found if figures["over"] == FOLDS else _without_deviation(found)
+
+
+def _labelled(name: str, figures: Mapping[str, Any]) -> str:
+    """The name of a configuration, and what its figures lack."""
+    return f"{name} ({figures['incomplete']})" if figures["incomplete"] else name
 
 
 def _is_nested(figure: object) -> bool:

@@ -19,6 +19,8 @@ from counterpoise.tracking.relay import PREEMPTED_WAIT, Trackers
 
 log = logging.getLogger(__name__)
 
+INCOMPLETE = "counterpoise.means_of"
+"""The tag that says what the means lack."""
 FOLDERS = ("report", "plots")
 """Of a multirun's folder, those whose files are sent."""
 
@@ -37,6 +39,9 @@ class MLflowSweep(Tracker):
         self._run, self._client = place["run"], Client(where, self.config.experiment)
         figures = [(name, value, self.now, 0) for name, value in means(result["mean"]).items()]
         self._client.figures(self._run, figures)
+        lacking = {name: found["incomplete"] for name, found in result["mean"].items() if found.get("incomplete")}
+        if lacking:  # a metric cannot say that it is one of some jobs only
+            self._client.tag(self._run, INCOMPLETE, "; ".join(f"{name}: {what}" for name, what in lacking.items()))
         if self.config.artefacts:
             self._client.files(self._run, artefacts(self.folder))
             for name in FOLDERS:
