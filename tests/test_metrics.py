@@ -109,6 +109,23 @@ def test_per_class_equals_scikit_learn(case: Case) -> None:
         assert values["actual_share"] == pytest.approx((labels == i).mean())
 
 
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_the_area_of_each_class_is_scikit_learns(n_classes: int) -> None:
+    labels, table = draw(400, n_classes, 3)
+    for c, values in enumerate(ours((labels, table))["per_class"].values()):
+        assert values["roc_auc"] == pytest.approx(reference.roc_auc_score(labels == c, table[:, c]), abs=2e-3)
+
+
+def test_a_class_of_a_constant_model_is_ranked_at_chance_whatever_the_rounding() -> None:
+    labels = np.arange(40) % 2
+    table = np.tile([0.9, 0.1], (40, 1)) + np.outer(labels, [-1e-9, 1e-9])
+    figures = classification_metrics(labels, table, NAMES[:2])
+    assert figures["roc_auc"] == 1.0
+    assert [of_class["roc_auc"] for of_class in figures["per_class"].values()] == [0.5, 0.5]
+    alone = classification_metrics(np.zeros(3, int), np.tile([0.9, 0.1], (3, 1)), NAMES[:2])
+    assert all(math.isnan(of_class["roc_auc"]) for of_class in alone["per_class"].values())
+
+
 @given(cases())
 @settings(deadline=None, max_examples=150)
 def test_areas_equal_scikit_learn_where_they_are_defined(case: Case) -> None:

@@ -129,6 +129,9 @@ class UpdateEvent:
     """Samples predicted as each class since the last logged update, in training mode."""
     actual: tuple[int, ...] = ()
     """Samples of each class among them."""
+    separation: tuple[float, ...] = ()
+    """How far each class's probability is higher for its own samples than for others, among those samples: the
+    difference of the means in standard deviations (Cohen's d); NaN where a class has no samples, or all."""
     one_label: int = 0
     """Updates since the last logged one whose samples were all of one class."""
     component_grad_norms: Mapping[str, float] = field(default_factory=dict)

@@ -45,6 +45,8 @@ CALIBRATION_BINS: Final = 15
 """Of the expected calibration error."""
 SAME_SCORE: Final = 1e-9
 """Scores that differ by no more than this are tied: the order of a sum alone can make such a difference."""
+_LEAST = 1e-12
+"""Probabilities below this are taken for it, where their logarithm is wanted."""
 _SUM_TOLERANCE = 0.01  # generous: probabilities may have been kept in half precision
 
 
@@ -95,7 +97,8 @@ def classification_metrics(
 
     Returns:
         the metrics above by name; ``confusion_matrix`` as nested lists, rows being the actual classes; ``per_class``,
-        by class name: precision, recall, f1, support, predicted (both counts), predicted_share, actual_share.
+        by class name: precision, recall, f1, support, predicted (both counts), predicted_share, actual_share, and
+        roc_auc of the class against the rest.
 
     Raises:
         ValueError: for no samples, shapes that do not fit, labels or predicted classes outside 0..C-1, rows that are no
@@ -111,7 +114,7 @@ def classification_metrics(
         **_areas(truth, table),
         "calibration_error": calibration_error(truth, chosen, table),
         "log_loss": _log_loss(truth, table),
-        "per_class": _per_class(matrix, classes),
+        "per_class": _per_class(matrix, classes, _class_areas(truth, table)),
         "confusion_matrix": matrix.tolist(),
     }
 
@@ -293,7 +296,19 @@ def _log_loss(truth: Ints, table: Floats) -> float:
     return float(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1)).mean())
 
 
-def _per_class(matrix: Ints, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+def _class_areas(truth: Ints, table: Floats) -> Floats:
+    """Area under the ROC curve of each class against the rest, ``[C]``; NaN where one of both has no samples.
+
+    Log odds that agree to three decimals count as equal: a model that answers everything alike shall not seem to rank
+    because of rounding.
+    """
+    scores = np.round(np.log(np.clip(table, _LEAST, 1)) - np.log(np.clip(1 - table, _LEAST, 1)), 3)
+    if table.shape[1] == 2:
+        return np.full(2, _roc_and_pr(truth == 1, scores[:, 1])[0])
+    return np.array([_roc_and_pr(truth == c, scores[:, c])[0] for c in range(table.shape[1])])
+
+
+def _per_class(matrix: Ints, classes: Sequence[str], areas: Floats) -> dict[str, dict[str, float]]:
     support, predicted, total = matrix.sum(axis=1), matrix.sum(axis=0), int(matrix.sum())
     columns = {
         **dict(zip(("precision", "recall", "f1"), _rates(matrix), strict=True)),
@@ -301,6 +316,7 @@ def _per_class(matrix: Ints, classes: Sequence[str]) -> dict[str, dict[str, floa
         "predicted": predicted,
         "predicted_share": predicted / total,
         "actual_share": support / total,
+        "roc_auc": areas,
     }
     return {name: {key: column[i].item() for key, column in columns.items()} for i, name in enumerate(classes)}
 

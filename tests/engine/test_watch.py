@@ -94,3 +94,51 @@ def test_labels_to_ignore_are_ignored() -> None:
     watch.update(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(1.0), scaled=False)
     reading = watch.read()
     assert (reading.predicted, reading.actual, reading.one_label) == ((1, 1, 1), (0, 0, 2), 1)
+
+
+def cohens_d(own: np.ndarray, rest: np.ndarray) -> float:
+    """The difference of two means in pooled standard deviations."""
+    spread = ((own - own.mean()) ** 2).sum() + ((rest - rest.mean()) ** 2).sum()
+    return float((own.mean() - rest.mean()) / np.sqrt(spread / (len(own) + len(rest) - 2)))
+
+
+def separation_of(logits: torch.Tensor, labels: torch.Tensor, size: int = 16) -> tuple[float, ...]:
+    """What a watch reads of updates of ``size`` samples."""
+    watch = Watch()
+    for part, true in zip(logits.split(size), labels.split(size), strict=True):
+        watch.begin()
+        watch.batch(torch.full_like(part, torch.nan), true)  # an attempt that ran out of memory leaves no trace
+        watch.begin()
+        for half, of_half in zip(part.split(size // 2), true.split(size // 2), strict=True):
+            watch.batch(half, of_half)
+        watch.update(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(1.0), scaled=False)
+    return watch.read().separation
+
+
+def test_separation_is_cohens_d_of_each_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (96,), generator=generator)
+    logits = torch.randn(96, 3, generator=generator) + torch.nn.functional.one_hot(labels, 3)
+    labels[:5] = -100  # to be ignored
+    kept = labels >= 0
+    table, truth = logits[kept].double().softmax(1).numpy(), labels[kept].numpy()
+    expected = [cohens_d(table[truth == c, c], table[truth != c, c]) for c in range(3)]
+    assert separation_of(logits, labels) == pytest.approx(expected, rel=0.01)  # differences of rounding count as none
+    assert all(each > 0.5 for each in expected)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1e-5])
+def test_rounding_noise_of_a_constant_model_is_no_ranking(scale: float) -> None:
+    """Even where the noise goes with the label, as the length of a text may."""
+    labels = (torch.arange(160) % 10 == 0).long()
+    logits = torch.tensor([2.2, 0.0]).repeat(160, 1)
+    logits[:, 1] += scale * labels
+    assert max(map(abs, separation_of(logits, labels))) < 0.02
+
+
+def test_separation_is_not_defined_without_samples_of_a_class_or_of_others() -> None:
+    none, one = torch.zeros(16, dtype=torch.long), torch.ones(16, dtype=torch.long)
+    for labels in (none, one):
+        assert all(map(math.isnan, separation_of(torch.randn(16, 2), labels)))
+    told_apart = torch.nn.functional.one_hot(torch.arange(16) % 2, 2) * 40.0
+    assert separation_of(told_apart, torch.arange(16) % 2) == (10.0, 10.0)

@@ -11,9 +11,11 @@ from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, SHARE, Range
 from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, Health, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.guard import Alarms, Policy, Window
+from counterpoise.guards.ranking import RankingEvidence
 
 BY_UPDATE = ("zero_gradients", "exploding", "constant_predictions")
 """Findings that are counted by logged updates; the others are counted by epochs."""
+_NONE = ("", "")
 FITTED = 1e-3
 """A training loss below this is one that has nothing left to teach: gradients of zero are right then."""
 
@@ -48,10 +50,18 @@ class CollapseConfig:
     """Below this part of its share, for ``share_patience`` epochs in a row, it has collapsed."""
     share_patience: Annotated[int, AT_LEAST_ONE] = 3
     """Epochs in a row."""
+    chance_updates: Annotated[int, AT_LEAST_ONE] = 100
+    """Updates in which a class that was ranked above chance shows no ranking any more, before its predictions count;
+    three times as many for one that never was. Updates in which the learning rate rises do not count, and the others
+    must hold enough of its samples for a ranking to show."""
 
 
 class CollapseGuard(BaseJudge):
     """Watches predicted classes and gradients, per logged update and per epoch.
+
+    Predictions count only where the ranking of a class that is missing is at chance, which takes updates and samples to
+    tell (:class:`~counterpoise.guards.ranking.RankingEvidence`): if it is above chance the model has not collapsed, its
+    threshold is off. A class that was never learnt, while others are, is warned about.
 
     Args:
         config: thresholds.
@@ -66,10 +76,11 @@ class CollapseGuard(BaseJudge):
         self.config = config
         self.window = Window(config.window)
         self.alarms = Alarms(self.name, policy, run, self.window)
+        self.ranking = RankingEvidence(run.classes, config.chance_updates)
         self._rows: dict[str, int] = {}
         """Findings in a row: those of ``BY_UPDATE``, and ``share.<class>`` by epoch."""
         self._never: list[str] = []
-        """Classes that the last epoch never predicted, counted or not."""
+        """Classes that the last epoch never predicted, and that are not known to be ranked above chance."""
         self._rare: list[str] = []
         """Classes below the warning's share."""
         self._gone: list[str] = []
@@ -90,6 +101,7 @@ class CollapseGuard(BaseJudge):
     def after_update(self, event: UpdateEvent) -> Verdict:
         """Look at a logged update: at the gradients always, at the predictions from the first epoch that counts on."""
         self.window.add(event)
+        self.ranking.add_update(event)
         zero = event.largest_grad_norm < self.config.zero_grad_norm and not abs(event.loss) < FITTED
         if self._count("zero_gradients", zero) == self.config.patience:
             seen = (
@@ -100,9 +112,10 @@ class CollapseGuard(BaseJudge):
         if self._count("exploding", exploded) == self.config.patience:
             seen = f"the training loss is {self.window.loss:.4g}, in the beginning it was {self.window.first_loss:.4g}"
             return self._update_alarm("exploding", seen, event)
-        only = self._only_class() if self._has_begun(event) else None
-        if self._count("constant_predictions", only is not None) == self.config.patience:
-            seen = f"every training sample of the last {self.config.window} logged updates was predicted as {only!r}"
+        only, missing = self._only_class() if self._has_begun(event) else _NONE
+        if self._count("constant_predictions", bool(only)) == self.config.patience:
+            window = f"the last {self.config.window} logged updates"
+            seen = f"every training sample of {window} was predicted as {only!r}; {self.ranking.words(missing)}"
             return self._update_alarm("constant_predictions", seen, event)
         return CONTINUE
 
@@ -116,13 +129,18 @@ class CollapseGuard(BaseJudge):
         _, actual = self.window.counts()
         return sum(actual) - max(actual) >= self.config.window_support
 
-    def _only_class(self) -> str | None:
-        """The one class that the window predicts although it holds enough samples of others."""
-        if not self._is_judged():
-            return None
-        predicted, _ = self.window.counts()
-        present = [index for index, count in enumerate(predicted) if count]
-        return self.alarms.run.classes[present[0]] if len(present) == 1 else None
+    def _only_class(self) -> tuple[str, str]:
+        """The one class that the window predicts, and one of the others that is ranked at chance; else two empty names.
+
+        No class may be ranked above chance, and the window must hold enough samples of the others.
+        """
+        if not self._is_judged() or self.ranking.is_any_above_chance:
+            return _NONE
+        counts = zip(self.alarms.run.classes, *self.window.counts(), strict=True)
+        predicted = [name for name, count, _ in counts if count]
+        others = [name for name in self.alarms.run.classes if name not in predicted]
+        at_chance = [name for name in others if self.ranking.is_at_chance(name)]
+        return (predicted[0], at_chance[0]) if len(predicted) == 1 and at_chance else _NONE
 
     def _update_alarm(self, kind: str, seen: str, event: UpdateEvent) -> Verdict:
         message = f"at update {event.update} (epoch {event.epoch}) {seen}"
@@ -130,12 +148,14 @@ class CollapseGuard(BaseJudge):
 
     def after_epoch(self, event: EpochEvent) -> Verdict:
         """Look at the predicted share of every class of the validation split."""
+        self.ranking.add_epoch(event)
         judged = {
             name: figures
             for name, figures in event.valid.get("per_class", {}).items()
             if figures["support"] >= self.config.minimum_support
         }
-        self._never = [name for name, figures in judged.items() if not figures["predicted"]]
+        never = [name for name, figures in judged.items() if not figures["predicted"]]
+        self._never = [name for name in never if not self.ranking.is_above_chance(name)]
         self._rare = [name for name, figures in judged.items() if _part(figures) < self.config.warn_share]
         self._gone = []
         self._lost = event.valid["loss"] > self.config.explosion * self.window.first_loss
@@ -144,18 +164,25 @@ class CollapseGuard(BaseJudge):
     def _judge_shares(self, judged: Mapping[str, Mapping[str, float]], event: EpochEvent) -> Verdict:
         patience, part = self.config.share_patience, self.config.stop_share
         rows = {name: self._count(f"share.{name}", _part(judged[name]) < part) for name in judged}
-        lasting = [name for name, row in rows.items() if row >= patience]
-        sure = [name for name in self._never if judged[name]["support"] >= self.config.sure_support]
+        at_chance = [name for name in judged if self.ranking.is_at_chance(name)]
+        learns = self.ranking.is_any_above_chance
+        lost = [name for name in at_chance if not learns or self.ranking.was_lost(name)]
+        lasting = [name for name in lost if rows[name] >= patience]
+        sure = [name for name in lost if name in self._never and judged[name]["support"] >= self.config.sure_support]
         if sure:
             self._gone = sure
-            return self._epoch_alarm("never_predicted", "stop", sure, "never predicted", event)
+            seen = f"never predicted; {self.ranking.words(sure[0])}"
+            return self._epoch_alarm("never_predicted", "stop", sure, seen, event)
         if lasting:
             self._gone = lasting
-            seen = f"predicted less than {part:.0%} of their share for {patience} epochs"
+            seen = (
+                f"predicted less than {part:.0%} of their share for {patience} epochs; {self.ranking.words(lasting[0])}"
+            )
             return self._epoch_alarm("under_predicted", "stop", lasting, seen, event)
-        if self._rare:
-            seen = f"predicted less than {self.config.warn_share:.0%} of their share"
-            return self._epoch_alarm("under_predicted", "warning", self._rare, seen, event)
+        rare = [name for name in at_chance if name in self._rare]
+        if rare:
+            seen = f"predicted less than {self.config.warn_share:.0%} of their share; {self.ranking.words(rare[0])}"
+            return self._epoch_alarm("under_predicted", "warning", rare, seen, event)
         return CONTINUE
 
     def _epoch_alarm(self, kind: str, severity: Any, names: list[str], seen: str, event: EpochEvent) -> Verdict:
@@ -182,12 +209,14 @@ class CollapseGuard(BaseJudge):
     def state_dict(self) -> dict[str, Any]:
         """The window, the rows, and the last epoch's findings."""
         found = {"never": self._never, "rare": self._rare, "gone": self._gone, "lost": self._lost}
-        return {"window": self.window.state_dict(), "rows": self._rows, **found}
+        evidence = {"window": self.window.state_dict(), "ranking": self.ranking.state_dict()}
+        return {**evidence, "rows": self._rows, **found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
             self.window.load_state_dict(state["window"])
+            self.ranking.load_state_dict(state["ranking"])
             self._rows, self._lost = dict(state["rows"]), bool(state["lost"])
             self._never, self._rare, self._gone = (list(state[name]) for name in ("never", "rare", "gone"))
 

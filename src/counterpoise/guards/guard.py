@@ -79,7 +79,7 @@ class Window:
         """Take up ``state_dict``'s answer again."""
         self.events.clear()
         for event in state["events"]:
-            classes = {name: tuple(event[name]) for name in ("predicted", "actual")}
+            classes = {name: tuple(event[name]) for name in ("predicted", "actual", "separation")}
             self.events.append(UpdateEvent(**{**event, **classes}))
         self.first_losses = list(state["first_losses"])
         self.best_loss, self.peak_lr = state["best_loss"], state["peak_lr"]

@@ -31,7 +31,7 @@ def deliver(line: bytes, tracker: Tracker) -> bool:
 
 
 def _update(node: Mapping[str, Any]) -> UpdateEvent:
-    counts = {name: tuple(node[name]) for name in ("predicted", "actual")}
+    counts = {name: tuple(node[name]) for name in ("predicted", "actual", "separation")}
     return UpdateEvent(**{**node, **counts})
 
 
