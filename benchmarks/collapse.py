@@ -64,15 +64,15 @@ def main() -> None:
     show(outcomes)
 
 
-def write_texts(path: Path, size: int = 2000) -> None:
-    """A table of texts whose label two neighbouring words decide."""
-    rng = random.Random(0)
+def write_texts(path: Path, size: int = 2000, share: float = 0.1, seed: int = 0) -> None:
+    """A table of texts whose label two neighbouring words decide; ``share`` of them are positive."""
+    rng = random.Random(seed)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         for _ in range(size):
             words = [f"w{rng.randrange(300)}" for _ in range(rng.randint(10, 30))]
-            at, positive = rng.randrange(len(words)), rng.random() < 0.1
+            at, positive = rng.randrange(len(words)), rng.random() < share
             if positive:
                 words[at:at] = rng.sample(SIGNS, 2)
             elif rng.random() < 0.3:
@@ -93,8 +93,8 @@ def read_outcome(folder: Path, policy: str, seed: int) -> Outcome:
     run = folder / "runs" / f"guard_{policy},seed_{seed}"
     last = json.loads((run / "training_history.json").read_text())["epochs"]
     update = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["update"]
-    report = _read(run / "collapse_report.json")
-    result = _read(run / "result.json")
+    report = read_json(run / "collapse_report.json")
+    result = read_json(run / "result.json")
     thrown_away = sum(rescue["from_update"] - rescue["to_update"] for rescue in report.get("rescues", ()))
     finished = result.get("status") == "finished"
     return Outcome(
@@ -112,7 +112,8 @@ def predicts_all(metrics: Mapping[str, Any]) -> bool:
     return metrics["f1"] > 0 and all(figures["predicted"] > 0 for figures in metrics["per_class"].values())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a file; empty where it is not there."""
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
