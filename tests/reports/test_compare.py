@@ -23,6 +23,9 @@ from counterpoise.reports.compare import make_report
 from counterpoise.reports.folders import find_runs
 from counterpoise.reports.jobs import read_job
 from counterpoise.reports.means import aggregate
+from counterpoise.reports.outputs.sentences import found
+from counterpoise.reports.outputs.summary_json import summary
+from counterpoise.reports.outputs.tables import tex_text
 from counterpoise.reports.predictions import read_predictions
 from counterpoise.reports.report import Comparison, DataSet, Method, Report
 from report_kit import THREE, labels_of, numbers, write_predictions, write_run
@@ -610,3 +613,37 @@ def test_reports_import_neither_torch_nor_scipy_stats() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_models_with_the_same_score_on_validation_are_tied_and_stand_by_their_ranking(tmp_path: Path) -> None:
+    """Two models that are right everywhere on validation: neither is the best, whatever test says."""
+    for seed in SEEDS:
+        for model, area in (("TextCNN", 0.91), ("GNN", 0.97)):
+            run = write_run(tmp_path / f"{model}{seed}", seed=seed, model=model, skill=2.0)
+            valid = read_json(run / "result.json")["valid"]
+            change(run, valid={**valid, "f1": 1.0, "pr_auc": area})
+    (data,) = report_of(tmp_path).data
+    assert [row.name for row in data.leaders] == ["GNN", "TextCNN"]
+    said = " ".join(found(report_of(tmp_path)))
+    assert "GNN is tied with TextCNN on validation (1.0000) and stands first by its PR-AUC there" in said
+    assert "is the best" not in said
+    page = summary(report_of(tmp_path))
+    assert (page["best_overall_model"], page["tied"]) == ("GNN", {"demo_code": ["GNN", "TextCNN"]})
+
+
+def test_the_seed_with_the_better_ranking_is_the_best_of_those_with_one_score(tmp_path: Path) -> None:
+    for seed, area in zip(SEEDS, (0.6, 0.8, 0.7), strict=True):
+        run = write_run(tmp_path / str(seed), seed=seed)
+        valid = read_json(run / "result.json")["valid"]
+        change(run, valid={**valid, "f1": 0.5, "pr_auc": area})
+    (data,) = report_of(tmp_path).data
+    assert data.rows[0].best_seed == 42
+
+
+def test_an_average_says_which_seeds_it_lacks(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        write_run(tmp_path / str(seed), seed=seed, status="collapsed" if seed == 42 else "finished")
+    (data,) = report_of(tmp_path).data
+    model, average = data.rows[0], next(row for row in data.rows if row.kind == "average")
+    assert model.incomplete == average.incomplete == "1 of 3 seeds collapsed; figures are of the other 2"
+    assert "(1 of 3 seeds collapsed" in tex_text(report_of(tmp_path))

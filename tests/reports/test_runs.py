@@ -202,3 +202,16 @@ def test_no_history_raises(tmp_path_factory: pytest.TempPathFactory, rows: list[
     write_json(folder / "training_metadata.json", {"config": changed(CONFIG, {"objective.metric": metric})})
     write_json(folder / "result.json", result())
     assert isinstance(diagnose(read_run(folder)), list)
+
+
+def test_the_best_epoch_is_the_one_that_the_run_itself_chose(tmp_path: Path) -> None:
+    """Not a collapsed one, and of equal scores the one that ranks better."""
+    epochs = [
+        {"score": 0.9, "valid": {"pr_auc": 0.5}, "health": "collapsed"},
+        {"score": 0.4, "valid": {"pr_auc": 0.3, "specificity": 1.0}},
+        {"score": 0.4, "valid": {"pr_auc": 0.6, "specificity": 1.0}},
+        {"score": 0.3, "valid": {"pr_auc": 0.9, "specificity": 1.0}},
+    ]
+    write_json(tmp_path / "training_metadata.json", {"config": {"objective": {"metric": "f1"}}})
+    write_json(tmp_path / "training_history.json", {"epochs": epochs})
+    assert read_run(tmp_path).best == 2

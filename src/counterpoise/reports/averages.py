@@ -65,6 +65,8 @@ class Averager:
             return
         over = subjects[0].over if len(held_out) < 2 else "folds"
         folds = ", ".join(dict.fromkeys(subject.folds for subject in subjects if subject.folds))
+        lacking = [(subject.name, subject.incomplete) for subject in subjects if subject.incomplete]
+        one = len(names) == 1
         yield Subject(
             name=name,
             kind="average",
@@ -72,7 +74,7 @@ class Averager:
             over=over,
             members=names,
             folds=folds,
-            incomplete=folds,
+            incomplete="; ".join(what if one else f"{name}: {what}" for name, what in lacking),
         )
 
     def _part(self, members: Sequence[Part]) -> Part:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from counterpoise.metrics import SAME_SCORE
+
 Interval = tuple[float, float]
 """Lower and upper end."""
 
@@ -159,6 +161,19 @@ class DataSet:
         first = next((row for row in self.rows if row.kind == "model" and row.best_run is not None), None)
         scored = first is not None and any(each.score is not None for each in first.repetitions)
         return first if self.metric and scored else None
+
+    @property
+    def leaders(self) -> tuple[Row, ...]:
+        """The best model and those that are tied with it: they have the same score on validation."""
+        best = self.best
+        if best is None:
+            return ()
+        models = [row for row in self.rows if row.kind == "model" and row.best_run is not None]
+        return tuple(row for row in models if row is best or self._are_tied(row, best))
+
+    def _are_tied(self, one: Row, other: Row) -> bool:
+        scores = [row.valid[self.metric].mean for row in (one, other) if self.metric in row.valid]
+        return len(scores) == 2 and abs(scores[0] - scores[1]) <= SAME_SCORE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.metrics import Objective
+from counterpoise.metrics import Objective, Standing
 from counterpoise.reports.draws import Draws, interval_over_rows
 from counterpoise.reports.entries import duration, temperature, threshold
 from counterpoise.reports.reading import number, section, whole
@@ -57,28 +57,34 @@ def score(figures: Mapping[str, float], objective: Objective | None) -> float | 
     return None if objective is None else figures.get(objective.name)
 
 
+def standing_of(figures: Mapping[str, float], objective: Objective) -> Standing:
+    """What validation figures are chosen by."""
+    return objective.standing_of(figures.get(objective.name, math.nan), figures)
+
+
 def best_trial(subject: Subject, objective: Objective | None) -> Trial | None:
-    """The repetition with the best score on validation, the first of equals.
+    """The repetition with the best score on validation; of equal ones by the tie breaker, then the first.
 
     ``None`` where none has one, and where folds are missing: means over other folds say nothing of which is better.
     """
-    scored = [(value, trial) for trial in subject.trials if (value := score(trial.valid, objective)) is not None]
-    if not scored or objective is None or subject.kind != "model" or subject.folds:
+    if objective is None or subject.kind != "model" or subject.folds:
         return None
-    sign = 1 if objective.maximise else -1
-    return max(scored, key=lambda each: sign * each[0])[1]
+    scored = [trial for trial in subject.trials if score(trial.valid, objective) is not None]
+    return max(scored, key=lambda trial: standing_of(trial.valid, objective).order, default=None)
 
 
-def rank(subject: Subject, objective: Objective | None) -> tuple[bool, float]:
-    """What models are ordered by, best first: their mean score on validation; those without one come last.
+def rank(subject: Subject, objective: Objective | None) -> tuple[bool, float, float]:
+    """What models are ordered by, best first: their mean score on validation, equal ones by their mean tie breaker.
 
-    Those that lack folds stand behind all others.
+    Those without a score come last, and those that lack folds stand behind all others.
     """
-    scores = [score(trial.valid, objective) for trial in subject.trials]
-    known = [value for value in scores if value is not None]
-    if objective is None or not known:
-        return bool(subject.folds), math.inf
-    return bool(subject.folds), -mean(known) if objective.maximise else mean(known)
+    each = [] if objective is None else [standing_of(trial.valid, objective) for trial in subject.trials]
+    known = [one for one in each if one.is_defined]
+    if not known:
+        return bool(subject.folds), math.inf, math.inf
+    whole = Standing(mean([one.score for one in known]), mean([one.tie_breaker for one in known]))
+    score_of, tie_breaker = whole.order
+    return bool(subject.folds), -score_of, -tie_breaker
 
 
 def _figures(
@@ -132,10 +138,11 @@ def _repetition(trial: Trial, objective: Objective | None) -> Repetition:
 
 def _best_run(trial: Trial, objective: Objective | None) -> int | None:
     """Of its folds, the run with the best score on validation."""
-    sign = 1 if objective is None or objective.maximise else -1
-    found = [(score(part.valid, objective), part.run) for part in trial.parts.values() if part.run is not None]
-    scored = [(sign * value, -run.index) for value, run in found if value is not None]
-    return -max(scored)[1] if scored else None
+    if objective is None:
+        return None
+    found = [(standing_of(part.valid, objective), part.run) for part in trial.parts.values() if part.run is not None]
+    scored = [(*each.order, -run.index) for each, run in found if each.is_defined]
+    return -max(scored)[2] if scored else None
 
 
 def _parameters(subject: Subject) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,8 @@ from typing import Any
 
 from counterpoise.config.schema import parse
 from counterpoise.errors import Problem, UserError
-from counterpoise.metrics import Objective, ObjectiveConfig
+from counterpoise.events import Health
+from counterpoise.metrics import BestEpoch, Objective, ObjectiveConfig, Standing, standing
 from counterpoise.reports.reading import find, finite, items, load, number, section, whole, word
 
 SPLIT = {"folds": int, "fold": int, "held_out": str, "records": int, "rows": str}
@@ -41,6 +43,8 @@ class EpochRecord:
     """Wall time, evaluation included."""
     valid: Mapping[str, Any] = field(default_factory=dict)
     """All validation metrics."""
+    health: str = Health.SOUND.word
+    """What the guards thought of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,10 +180,16 @@ class RunRecord:
 
     @cached_property
     def best(self) -> int | None:
-        """Index of the epoch with the best score, the first of equals; ``None`` if no epoch has one."""
-        if not self.scores or max(self.scores) == -float("inf"):
-            return None
-        return self.scores.index(max(self.scores))
+        """Index of the best epoch, chosen as the run itself chooses it; ``None`` if none can be."""
+        best = BestEpoch()
+        for place, epoch in enumerate(self.epochs, 1):
+            best.weigh(place, self._standing(epoch), Health.of(epoch.health))
+        return None if best.epoch is None else best.epoch - 1
+
+    def _standing(self, epoch: EpochRecord) -> Standing:
+        if self.objective is None:
+            return standing(epoch.score, None, maximise=self.maximise, tie_breaker="")
+        return self.objective.standing_of(math.nan if epoch.score is None else epoch.score, epoch.valid)
 
 
 def _last_part(target: str) -> str:
@@ -219,6 +229,7 @@ def _epoch(node: Mapping[str, Any], index: int) -> EpochRecord:
         valid_loss=number(node, "valid", "loss"),
         stepped=1 if stepped is None else stepped,
         valid=section(node, "valid"),
+        health=word(node, "health"),
         **{name: number(node, name) for name in ("train_loss", "score", "grad_norm", "lr", "seconds")},
     )
 

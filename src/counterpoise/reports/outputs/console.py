@@ -40,7 +40,7 @@ def _table(data: DataSet) -> Table:
     for row in data.rows:
         figure = row.figures.get(first)
         table.add_row(
-            Text(row.name, style="bold" if row is data.best else ""),
+            Text(row.name, style="bold" if row in data.leaders else ""),
             mean_std(figure),
             "–" if figure is None else span(interval_of(figure)[0]),
             *(mean_std(row.figures.get(metric)) for metric in others),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from counterpoise.metrics import tie_breaker
 from counterpoise.reports.outputs.figures import (
     corrected,
     count,
@@ -72,8 +73,7 @@ def _of_data(report: Report, data: DataSet) -> Iterator[str]:
     if best is None:
         yield _without_best(data, len(models))
         return
-    among = f" is the best of {len(models)} models by its score on validation" if len(models) > 1 else " was trained"
-    yield f"{best.name}{among}; {_figures(report, data, best)}."
+    yield f"{_chosen(data, best, len(models))}; {_figures(report, data, best)}."
     if best.incomplete:
         yield f"It is not complete: {best.incomplete}."
     if data.chosen_here:
@@ -83,6 +83,18 @@ def _of_data(report: Report, data: DataSet) -> Iterator[str]:
     baselines = [row for row in data.rows if row.kind == "baseline"]
     if baselines:
         yield " ".join(_against_baselines(data, best, baselines))
+
+
+def _chosen(data: DataSet, best: Row, models: int) -> str:
+    """What the best model is: the only one, the best, or one of several with the same score."""
+    if models == 1:
+        return f"{best.name} was trained"
+    if len(data.leaders) == 1:
+        return f"{best.name} is the best of {models} models by its score on validation"
+    others = listed([row.name for row in data.leaders if row is not best])
+    breaker = titled(tie_breaker(data.metric, two_classes=len(data.classes) == 2))
+    tied = f"{best.name} is tied with {others} on validation ({number(best.valid[data.metric].mean)})"
+    return f"{tied} and stands first by its {breaker} there"
 
 
 def _without_best(data: DataSet, models: int) -> str:
@@ -123,7 +135,7 @@ def against(data: DataSet, best: Row, other: Row) -> str:
     gain = _gain(data, comparison, turned)
     if comparison.verdict == "unclear":
         more = f"; about {count(comparison.seeds_needed, 'seed')} of each would tell" if comparison.seeds_needed else ""
-        return f"It cannot be told apart from the next, {other.name}, at {_by(data, gain)}{more}."
+        return f"It cannot be told apart from the next, {other.name}: it is {_by(data, gain)}{more}."
     ahead = "beats" if gain > 0 else "is beaten by"
     if _flattered(data, comparison):
         return f"It {ahead} the next, {other.name}, by {number(abs(gain))}: {FLATTERED}."
@@ -141,7 +153,9 @@ def _gain(data: DataSet, comparison: Comparison, turned: bool) -> float:
 
 
 def _by(data: DataSet, gain: float) -> str:
-    return f"a difference of {number(abs(gain))} in {titled(data.metric)}"
+    """How far a row is ahead or behind on the held-out rows, whichever it is."""
+    where = "behind" if gain < 0 else "ahead"
+    return f"{number(abs(gain))} {titled(data.metric)} {where} on the held-out rows"
 
 
 def _against_baselines(data: DataSet, best: Row, baselines: list[Row]) -> Iterator[str]:
@@ -200,7 +214,14 @@ def comparison_line(data: DataSet, comparison: Comparison) -> str:
         facts.append("beyond chance of rows, not of seeds")
     if comparison.verdict == "unclear" and comparison.seeds_needed:
         facts.append(f"about {count(comparison.seeds_needed, 'seed')} of each would tell")
+    facts += _incomplete(data, comparison)
     return f"{comparison.first} {relation} {comparison.second}: {'; '.join(facts)}"
+
+
+def _incomplete(data: DataSet, comparison: Comparison) -> list[str]:
+    """What the figures of either row lack."""
+    rows = [row for row in data.rows if row.name in (comparison.first, comparison.second)]
+    return [f"{row.name} is not complete ({row.incomplete})" for row in rows if row.incomplete]
 
 
 def order_of(data: DataSet) -> str:

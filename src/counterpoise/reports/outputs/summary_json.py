@@ -13,7 +13,8 @@ from counterpoise.reports.report import DataSet, Figure, Report, Row
 FORMAT = 1
 """Raised whenever the layout changes."""
 CHOSEN = (
-    "Models are ordered, and the best model and the best seed chosen, by the objective on validation. best_f1 is that "
+    "Models are ordered, and the best model and the best seed chosen, by the objective on validation, of finished runs "
+    "only; equal scores are ordered by PR-AUC (two classes) or log loss, and tied names their models. best_f1 is that "
     "seed's figure on the held-out rows, best_overall_f1 the best model's mean over its repetitions. Of several data "
     "sets there is no best model over all: best has that of each."
 )
@@ -35,6 +36,11 @@ def summary(report: Report) -> dict[str, Any]:
         "best_overall_model": None if overall is None else best[overall.name],
         "best_overall_f1": None if overall is None or overall.best is None else _mean(overall.best, "f1"),
         "best": best,
+        "tied": {
+            data.name: [name_of(report, data, row) for row in data.leaders]
+            for data in report.data
+            if len(data.leaders) > 1
+        },
         "chosen": CHOSEN,
         "data": [_data(data) for data in report.data],
         "significance": [

@@ -120,7 +120,8 @@ def _tex_table(data: DataSet, number: int) -> Iterator[str]:
             yield "    \\midrule"
         before = row.kind
         name = tex(shortened(row.name))
-        name = f"\\textbf{{{name}}}" if row is data.best else name
+        name = f"\\textbf{{{name}}}" if row in data.leaders else name
+        name += f" ({tex(row.incomplete)})" if row.incomplete else ""
         yield "    " + " & ".join([name, *(tex(mean_std(row.figures.get(m))) for m in metrics)]) + r" \\"
     yield "    \\bottomrule"
     yield "  \\end{tabular}"

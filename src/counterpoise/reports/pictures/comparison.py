@@ -95,7 +95,9 @@ def _draw(place: Any, report: Report, data: DataSet, *, title: bool) -> None:
 
 
 def _names(axes: Any, rows: Sequence[Row], longest: int) -> None:
-    axes.set_yticks(range(len(rows)), [named(row.name, longest) for row in rows])
+    marks = [" (incomplete)" if row.incomplete else "" for row in rows]
+    names = [named(row.name, longest) + mark for row, mark in zip(rows, marks, strict=True)]
+    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
