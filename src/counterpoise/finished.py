@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from counterpoise.jsonio import read_json, read_sealed
 from counterpoise.models.base import Model, ModelContext
 from counterpoise.tracking.folder import RunFolder
 
+log = logging.getLogger(__name__)
+
+COLLAPSED = "collapsed"
+"""The status of a run that a guard stopped."""
 FINISH = "Name the folder of a finished run."
 AGAIN = "Was either changed since it was trained? Train it again."
 
@@ -53,9 +58,13 @@ class FinishedRun:
             resume = f"Finish it with resume={near(folder)}, or name another."
             raise unread.refuse(f"is a run that has not finished: it has no {run.result.name}.", resume)
         try:
-            return cls(where, folder, dict(read_json(run.metadata)), read_sealed(run.result))
+            opened = cls(where, folder, dict(read_json(run.metadata)), read_sealed(run.result))
         except (OSError, ValueError, TypeError) as error:
             raise unread.refuse(f"cannot be read: {first_line(error)}.", FINISH) from error
+        if opened.result.get("status") == COLLAPSED:
+            epoch = opened.result.get("best_epoch")
+            log.warning("%s: %s collapsed; its weights are those of epoch %s, before that.", where, near(folder), epoch)
+        return opened
 
     def refuse(self, message: str, remedy: str = "") -> UserError:
         """An error about this folder."""
