@@ -646,4 +646,6 @@ def test_an_average_says_which_seeds_it_lacks(tmp_path: Path) -> None:
     (data,) = report_of(tmp_path).data
     model, average = data.rows[0], next(row for row in data.rows if row.kind == "average")
     assert model.incomplete == average.incomplete == "1 of 3 seeds collapsed; figures are of the other 2"
-    assert "(1 of 3 seeds collapsed" in tex_text(report_of(tmp_path))
+    report = report_of(tmp_path)
+    assert "(1 of 3 seeds collapsed" in tex_text(report)
+    assert f"They are not complete: {model.incomplete}." in report.publication[model.name]

@@ -171,4 +171,5 @@ def _figures(row: Row, data: DataSet, method: Method) -> str:
     intervals = ""
     if any(figure.over_rows for figure in row.figures.values()):
         intervals = f"; {method.confidence:.0%} intervals over rows by a bootstrap of {method.resamples:,} resamples"
-    return f"Figures on {split} ({data.size:,} rows) are {what}{spread}{intervals}."
+    lacking = f" They are not complete: {row.incomplete}." if row.incomplete else ""
+    return f"Figures on {split} ({data.size:,} rows) are {what}{spread}{intervals}.{lacking}"
