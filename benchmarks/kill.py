@@ -49,14 +49,15 @@ BILSTM = ("model=bilstm", "model.embedding_size=16", "model.hidden_size=16")
 TRANSFORMER = ("model=transformer", "model.hidden_size=32", "model.feed_forward_size=64", "model.heads=2")
 UNWEIGHTED = (*TRANSFORMER, "scheduler=one_cycle", "loss=focal", "balance=none")
 ALWAYS, SOMETIMES = ("train.checkpoint_updates=1",), ("train.checkpoint_updates=3",)
-RESCUE = ("guard=rescue", "balance=none", "train.epochs=8", "optimizer.lr=0.3")
+COLLAPSING = ("balance=none", "train.epochs=8", "optimizer.lr=0.3")
+RESCUE = ("guard=rescue", *COLLAPSING)
 SCENARIOS: dict[str, tuple[str, ...]] = {
     "textcnn": (*TEXTCNN, *ALWAYS, "train.batch_size=16", "train.accumulation=2"),
     "transformer": (*UNWEIGHTED, *SOMETIMES, "train.accumulation=2"),
     "bilstm": (*BILSTM, *ALWAYS, "scheduler=plateau", "scheduler.patience=0", "balance=sampler"),
     "textcnn-rescued": (*TEXTCNN, *RESCUE, *ALWAYS),
     "transformer-rescued": (*TRANSFORMER, *RESCUE, *SOMETIMES, "train.accumulation=2", "scheduler=cosine_warmup"),
-    "transformer-stopped": (*UNWEIGHTED, *ALWAYS, "guard=stop", "guard.collapse.first_epoch=2"),
+    "transformer-stopped": (*UNWEIGHTED, *ALWAYS, "guard=stop", "guard.collapse.first_epoch=2", *COLLAPSING),
     "bilstm-bf16": (
         *(*BILSTM, *SOMETIMES, "scheduler=step", "scheduler.every=1", "hardware.precision=bf16"),
         *("hardware.workers=2", "early_stopping.enabled=true", "early_stopping.patience=1"),
