@@ -14,8 +14,8 @@ from counterpoise.config.schema import Range
 from counterpoise.data.records import Records
 from counterpoise.data.sources.formats import bare_name
 from counterpoise.data.sources.inputs import read_inputs
-from counterpoise.data.sources.labels import label_or_number
-from counterpoise.data.sources.reading import Column, identifier
+from counterpoise.data.sources.labels import group_of, label_or_number
+from counterpoise.data.sources.reading import Column
 from counterpoise.decision import Decision, DecisionConfig, tune_threshold
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import UserError, fail, near
@@ -150,7 +150,7 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
     label = config.label_column or column_names(opened).get("label", "label")
     columns["label"] = Column(label, label_or_number(label, opened.classes), "label_column")
     if config.group_column is not None:
-        columns["group"] = Column(config.group_column, identifier(config.group_column), "group_column")
+        columns["group"] = Column(config.group_column, group_of(config.group_column), "group_column")
     records = read_inputs([config.input], columns, limit).records(opened.classes)
     raw = of_records(opened, learnt, records, console)
     return _Answered(opened, name, records, raw, own=False)

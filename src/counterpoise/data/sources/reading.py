@@ -15,6 +15,7 @@ from counterpoise.data.records import Records
 from counterpoise.data.sources.formats import read_sheet
 from counterpoise.data.sources.paths import near
 from counterpoise.data.sources.sheet import SHORTEN, Fault, Sheet, short
+from counterpoise.data.sources.spelling import plain
 from counterpoise.errors import Problem, UserError, fail
 
 log = logging.getLogger(__name__)
@@ -191,6 +192,16 @@ def text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object],
             what = f"{name!r} has {size:,} bytes; at most {max_bytes:,} are allowed."
             return Fault("record too long", what, remedy)
         return value
+
+    return check
+
+
+def plain_text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object], object]:
+    """Check of a column of texts that are told apart by what they say, as criteria are; kept in one spelling."""
+    as_text = text(name, max_bytes, remedy)
+
+    def check(value: object) -> object:
+        return as_text(plain(value) if isinstance(value, str) else value)
 
     return check
 
