@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from rich.console import Console
 
 from counterpoise.answers import column_names, of_records, of_split, table_columns
@@ -180,6 +181,7 @@ def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
         saved = read_predictions(RunFolder(opened.run.folder).predictions("valid"), len(opened.classes))
     except UnusableError as error:
         raise fail("threshold", f"cannot be tuned: {error}", "Give a number.") from error
+    asked.check_labels(np.bincount(saved.labels, minlength=len(opened.classes)), opened.classes)
     found = tune_threshold(saved.labels, saved.probabilities, weights)
     notes = (found.note,) if found.note else ()
     return replace(opened.decision, threshold=found.value, tuned=True, metric=name, notes=notes)

@@ -224,7 +224,7 @@ def identifier(name: str, max_bytes: int = 10_000) -> Callable[[object], object]
 
 
 def check_classes(splits: Mapping[str, Records], where: str) -> None:
-    """Every class must be there to learn from; one that is only missing from valid or test is worth a warning.
+    """Every class must be there to learn from; one that only valid or test lacks is told once all splits are made.
 
     Raises:
         UserError: if a split is empty, there is one class only, or the first of ``splits``, which is learnt from,
@@ -245,5 +245,3 @@ def check_classes(splits: Mapping[str, Records], where: str) -> None:
         absent = ", ".join(repr(classes[index]) for index in np.flatnonzero(count == 0))
         if absent and name == first:
             raise fail(where, f"{name} has no record of class {absent}, so it cannot be learnt.")
-        if absent:
-            log.warning("%s has no record of class %s", name, absent)
