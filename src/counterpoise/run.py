@@ -23,6 +23,7 @@ from counterpoise.data.class_counts import describe_classes, warn_of_classes
 from counterpoise.data.folds import describe_fold
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
+from counterpoise.data.words import warn_of_texts_without_blanks
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.errors import UserError
@@ -87,6 +88,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     mirror = open_mirror(experiment.sections["mirror"], folder)
     dataset = load_data(experiment)
     warn_of_classes(dataset, ordered_by_name=getattr(experiment["data"].config, "labels", ()) is None)
+    warn_of_texts_without_blanks(dataset.train)
     hardware, said = settle_hardware(experiment.plain.hardware, detect(), read_profiles(invocation.profiles))
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)

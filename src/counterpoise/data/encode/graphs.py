@@ -30,7 +30,7 @@ from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the layout of a cache entry changes, or graphs are made otherwise."""
 VOCABULARY, PROPERTIES, NOTES = "graph_vocabulary.json", "graphs.json", "notes.json"
 STATISTICS, PICTURE = "graph_statistics.json", "graph_statistics.png"

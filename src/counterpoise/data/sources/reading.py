@@ -201,7 +201,7 @@ def plain_text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[ob
     as_text = text(name, max_bytes, remedy)
 
     def check(value: object) -> object:
-        return as_text(plain(value) if isinstance(value, str) else value)
+        return as_text((plain(value) or (" " if value else "")) if isinstance(value, str) else value)
 
     return check
 
