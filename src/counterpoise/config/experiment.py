@@ -83,6 +83,8 @@ FREE = (
     *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours", "report"),
 )
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
+DATA_PATHS = ("data.path", "data.train", "data.valid", "data.test")
+"""Keys that say where the data are. They may differ too: the fingerprint of the data tells whether it is the same."""
 
 
 @dataclass(frozen=True)

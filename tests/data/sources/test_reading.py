@@ -187,6 +187,11 @@ def test_a_missing_file_names_the_nearest_one(tmp_path):
     assert "Did you mean 'reviews.jsonl'?" in problem.message
     (problem,) = problems(tmp_path / "nowhere" / "review.jsonl")
     assert f"Found in {tmp_path}: 'reviews.jsonl'" in problem.message
+    for name in ("a.csv", "b.csv", "c.csv", "reviews.csv", "z.parquet"):
+        write(tmp_path / name, b"")
+    (problem,) = problems(tmp_path / "review.jsonl")
+    assert f"Found in {tmp_path}: 'reviews.jsonl', 'reviews.csv', " in problem.message
+    assert "and 3 more. Did you mean 'reviews.jsonl'?" in problem.message
 
 
 def test_csv_counts_physical_lines_through_quoted_newlines(tmp_path):
