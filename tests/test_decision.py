@@ -284,3 +284,26 @@ def test_what_is_saved_comes_back_with_its_own_weights_only(tmp_path: Path) -> N
 def test_what_is_no_decision_is_refused(content: Any) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         Decision.read(content)
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts", "where"),
+    [
+        ({"threshold": "tune", "threshold_metric": "f1"}, [9, 0], "threshold_metric"),
+        ({"threshold": "tune", "threshold_metric": "specificity"}, [0, 9], "threshold_metric"),
+        ({"threshold": "tune", "threshold_metric": "accuracy"}, [9, 0], "threshold"),
+        ({"threshold": "tune"}, [0, 9], "threshold"),
+        ({"threshold": "tune", "threshold_metric": "f1"}, [9, 1], None),
+        ({"threshold": 0.3}, [9, 0], None),
+    ],
+)
+def test_a_threshold_is_not_tuned_on_labels_that_say_nothing(
+    settings: dict[str, Any], counts: list[int], where: str | None
+) -> None:
+    config = parse(DecisionConfig, settings)
+    if where is None:
+        config.check_labels(counts, ["no", "yes"])
+        return
+    with pytest.raises(UserError) as caught:
+        config.check_labels(counts, ["no", "yes"])
+    assert [problem.where for problem in caught.value.problems] == [where]

@@ -28,6 +28,7 @@ from counterpoise.metrics import (
     confusion_matrix,
     metrics_by,
     predicted_classes,
+    undefined_metrics,
 )
 
 NAMES = ("a", "b", "c", "d")
@@ -450,3 +451,34 @@ def test_predicted_classes_that_are_none_are_refused(wrong: list[float]) -> None
 def test_a_threshold_and_what_is_predicted_contradict_each_other() -> None:
     with pytest.raises(ValueError, match="not both"):
         classification_metrics([0, 1], [[0.5, 0.5]] * 2, NAMES[:2], 0.5, predicted=[0, 1])
+
+
+LEARNT = {
+    # Metrics of two classes by what the split lacks, over every way of predicting six records.
+    "no class 1": [0] * 6,
+    "no class 0": [1] * 6,
+    "both": [0, 0, 1, 1, 1, 0],
+}
+
+
+@pytest.mark.parametrize("labels", LEARNT.values(), ids=LEARNT)
+def test_a_metric_is_undefined_where_no_prediction_changes_it(labels: list[int]) -> None:
+    probabilities = [[0.1, 0.3, 0.45, 0.55, 0.7, 0.9], [0.9, 0.7, 0.55, 0.45, 0.3, 0.1], [0.9] * 6, [0.1] * 6]
+    found = [classification_metrics(labels, [[1 - p, p] for p in column], ["0", "1"]) for column in probabilities]
+    counts = np.bincount(labels, minlength=2)
+    for metric in METRICS:
+        values = [figures[metric] for figures in found]
+        same = math.isnan(values[0]) or max(values) - min(values) < 1e-12
+        told = list(undefined_metrics({"objective.metric": metric}, counts, ["0", "1"], "validation"))
+        assert bool(told) == same, metric
+
+
+def test_of_more_classes_one_class_alone_leaves_areas_undefined() -> None:
+    alone, two = [5, 0, 0], [5, 5, 0]
+    for metric in METRICS:
+        told = list(undefined_metrics({"k": metric}, alone, ["a", "b", "c"], "validation"))
+        assert bool(told) == (metric in ("roc_auc", "pr_auc", "mcc"))
+        assert not list(undefined_metrics({"k": metric}, two, ["a", "b", "c"], "validation"))
+    (problem,) = undefined_metrics({"objective.weights.mcc": "mcc"}, alone, ["a", "b", "c"], "validation")
+    assert problem.where == "objective.weights.mcc"
+    assert "none of the 5 records of the validation split is of class 'b', 'c'" in problem.message

@@ -52,9 +52,18 @@ def test_an_update_takes_an_effective_batch_and_the_last_of_an_epoch_the_rest(
     samples: int, batch: int, accumulation: int
 ) -> None:
     plan = plan_of(f"train.batch_size={batch}", f"train.accumulation={accumulation}", "train.epochs=3", samples=samples)
-    assert plan.effective_batch == batch * accumulation
+    assert plan.effective_batch == min(batch * accumulation, samples)
     assert plan.updates_per_epoch == math.ceil(math.ceil(samples / batch) / accumulation)
     assert plan.total_updates == 3 * plan.updates_per_epoch
+
+
+def test_no_learning_rate_is_scaled_for_records_that_are_not_there() -> None:
+    plan = plan_of("train.batch_size=4096", "optimizer.lr=1e-3", samples=48)
+    assert plan.effective_batch == 48
+    assert plan.lr_factor == pytest.approx(math.sqrt(48 / 16))  # the recipe's base batch is 16
+    assert plan.updates_per_epoch == 1
+    rows = dict(describe(plan, {"data": "d", "classes": "c", "model": "m", "hardware": "h"}))
+    assert rows["batch"] == "48 per update, all there are (of 4096 × 1)"
 
 
 @pytest.mark.parametrize(("scaling", "factor"), [("sqrt", 2.0), ("linear", 4.0), ("none", 1.0)])
@@ -147,7 +156,7 @@ def test_nothing_is_left_open(settle: Callable[[], tuple[HardwareConfig, str]]) 
 
 def test_the_plan_is_shown_in_words() -> None:
     plan = plan_of("train.batch_size=32", "train.accumulation=2", "optimizer.lr=1e-3", "train.epochs=2")
-    rows = dict(describe(plan, {"data": "d", "model": "m", "hardware": "h"}))
+    rows = dict(describe(plan, {"data": "d", "classes": "c", "model": "m", "hardware": "h"}))
     assert rows["batch"] == "32 × 2 = 64 per update"
     assert rows["learning rate"].startswith("0.002 (× 2 for the batch)")
     assert rows["updates"] == "16 an epoch, 32 in 2 epochs at most"
@@ -157,7 +166,7 @@ def test_the_plan_is_shown_in_words() -> None:
 def test_a_learning_rate_that_is_to_be_found_is_none_yet(asked: str) -> None:
     plan = plan_of(asked, "train.batch_size=64", "scheduler.warmup_ratio=0.06")
     assert (plan.lr, plan.lr_factor, plan.warmup_ratio) == (None, 2.0, pytest.approx(0.12))
-    rows = dict(describe(plan, {"data": "d", "model": "m", "hardware": "h"}))
+    rows = dict(describe(plan, {"data": "d", "classes": "c", "model": "m", "hardware": "h"}))
     assert rows["learning rate"] == "to be found by a range test, warm-up 12.0%"
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from counterpoise.data.cache import Cache, records_fingerprint
 from counterpoise.data.encode.base import Encoded, EncodedSplit, Learnt, at_epoch
 from counterpoise.data.records import Records
-from counterpoise.data.sources.reading import Column, text
+from counterpoise.data.sources.reading import Column, plain_text, text
 from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.engine.precision import PrecisionName, best_device, make_fabric
@@ -87,7 +87,7 @@ def table_columns(
     columns = {"text": Column(of_text, text(of_text, max_bytes), "text_column")}
     if opened.properties.get("criteria"):
         of_criterion = criterion_column or names.get("criterion", "criterion")
-        columns["criterion"] = Column(of_criterion, text(of_criterion, max_bytes), "criterion_column")
+        columns["criterion"] = Column(of_criterion, plain_text(of_criterion, max_bytes), "criterion_column")
     elif criterion_column is not None:
         raise fail("criterion_column", "has no effect: this run was trained without criteria.", "Leave it out.")
     return columns

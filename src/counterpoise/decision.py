@@ -7,7 +7,7 @@ model is used. The test split decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from counterpoise.config.schema import Range, parse
 from counterpoise.errors import Problem, UserError, fail, nearest
 from counterpoise.jsonio import read_sealed, write_sealed
-from counterpoise.metrics import METRICS, Floats, Ints, ObjectiveConfig, predicted_classes
+from counterpoise.metrics import METRICS, Floats, Ints, ObjectiveConfig, predicted_classes, undefined_metrics
 
 DECISION: Final = "decision.json"
 """Name of the file beside the weights."""
@@ -124,6 +124,23 @@ class DecisionConfig:
         if self.threshold != DEFAULT_THRESHOLD and classes != 2:
             what = f"is {self.threshold}, but there are {classes} classes, of which the most probable is predicted."
             raise fail("threshold", what, "Leave it out.")
+
+    def check_labels(self, counts: ArrayLike, classes: Sequence[str]) -> None:
+        """Raises ``UserError`` where the threshold is to be tuned on a validation split that says nothing about it.
+
+        Args:
+            counts: records of each class in the validation split, ``[C]``.
+            classes: the C class names.
+        """
+        if self.threshold != "tune":
+            return
+        own = {} if self.threshold_metric is None else {"threshold_metric": self.threshold_metric}
+        problems = list(undefined_metrics(own, counts, classes, "validation"))
+        if not problems and np.count_nonzero(counts) < 2:
+            what = "cannot be tuned: the validation split has records of one class only."
+            problems = [Problem("threshold", what, "Give it records of every class, or give a number.")]
+        if problems:
+            raise UserError(problems)
 
     def tuned_for(self, objective: ObjectiveConfig) -> tuple[str, dict[str, float]]:
         """Name, and weight by metric, of what threshold=tune makes largest; no weights where nothing depends on it."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from rich.console import Console
 
 from counterpoise.answers import column_names, of_records, of_split, table_columns
@@ -14,8 +15,8 @@ from counterpoise.config.schema import Range
 from counterpoise.data.records import Records
 from counterpoise.data.sources.formats import bare_name
 from counterpoise.data.sources.inputs import read_inputs
-from counterpoise.data.sources.labels import label_or_number
-from counterpoise.data.sources.reading import Column, identifier
+from counterpoise.data.sources.labels import group_of, label_or_number
+from counterpoise.data.sources.reading import Column
 from counterpoise.decision import Decision, DecisionConfig, tune_threshold
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import UserError, fail, near
@@ -150,7 +151,7 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
     label = config.label_column or column_names(opened).get("label", "label")
     columns["label"] = Column(label, label_or_number(label, opened.classes), "label_column")
     if config.group_column is not None:
-        columns["group"] = Column(config.group_column, identifier(config.group_column), "group_column")
+        columns["group"] = Column(config.group_column, group_of(config.group_column), "group_column")
     records = read_inputs([config.input], columns, limit).records(opened.classes)
     raw = of_records(opened, learnt, records, console)
     return _Answered(opened, name, records, raw, own=False)
@@ -180,6 +181,7 @@ def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
         saved = read_predictions(RunFolder(opened.run.folder).predictions("valid"), len(opened.classes))
     except UnusableError as error:
         raise fail("threshold", f"cannot be tuned: {error}", "Give a number.") from error
+    asked.check_labels(np.bincount(saved.labels, minlength=len(opened.classes)), opened.classes)
     found = tune_threshold(saved.labels, saved.probabilities, weights)
     notes = (found.note,) if found.note else ()
     return replace(opened.decision, threshold=found.value, tuned=True, metric=name, notes=notes)

@@ -359,6 +359,13 @@ class Objective:
         return self.config.metric
 
     @property
+    def metrics(self) -> dict[str, str]:
+        """The metrics that it is made of, by the key of the config that names each."""
+        if self.name != "custom":
+            return {"objective.metric": self.name}
+        return {f"objective.weights.{name}": name for name in self.config.weights}
+
+    @property
     def maximise(self) -> bool:
         """Whether larger is better."""
         return METRICS.get(self.name, "maximise") == "maximise"
@@ -500,6 +507,38 @@ def tie_breaker(metric: str, *, two_classes: bool) -> str:
     """
     preferred = ("pr_auc", "log_loss") if two_classes else ("log_loss", "pr_auc")
     return preferred[metric == preferred[0]]
+
+
+def undefined_metrics(
+    names: Mapping[str, str], counts: ArrayLike, classes: Sequence[str], split: str
+) -> Iterator[Problem]:
+    """Metrics that the labels of a split leave undefined, or the same whatever is predicted.
+
+    Args:
+        names: metric by the key of the config that asks for it.
+        counts: samples of each class in the split, ``[C]``.
+        classes: the C class names.
+        split: its name, for messages.
+    """
+    table = np.asarray(counts)
+    for key, metric in names.items():
+        lacking = ", ".join(repr(classes[index]) for index in _lacking(metric, table))
+        if lacking:
+            where = f"none of the {table.sum():,} records of the {split} split"
+            what = f"{metric} is undefined: {where} is of class {lacking}."
+            remedy = "Give that split records of every class, or choose a metric such as accuracy or log_loss."
+            yield Problem(key, what, remedy)
+
+
+def _lacking(metric: str, counts: Ints) -> list[int]:
+    """The absent classes without which a metric says nothing."""
+    absent: list[int] = np.flatnonzero(counts == 0).tolist()
+    if metric in ("roc_auc", "pr_auc", "mcc"):
+        return absent if len(counts) - len(absent) < 2 else []
+    if len(counts) > 2:
+        return []
+    needed = {"specificity": 0} | dict.fromkeys(("f1", "precision", "recall", "sensitivity"), 1)
+    return [index for index in absent if index == needed.get(metric)]
 
 
 def _get(metrics: Mapping[str, Any], name: str) -> float:

@@ -38,6 +38,7 @@ class Plan:
     batch_size: int
     accumulation: int
     effective_batch: int
+    """Most samples that one update learns from: never more than there are."""
     evaluation_batch: int
     batch_tokens: int | None
     """Most tokens of a micro-batch, or of a batch of evaluation; ``None`` where only samples are counted."""
@@ -62,7 +63,7 @@ def make_plan(experiment: Experiment, hardware: HardwareConfig, samples: int) ->
     automatic = hardware.batch_for(family) or FALLBACK_BATCH
     batch_size = automatic if train.batch_size == "auto" else int(train.batch_size)
     accumulation = (hardware.accumulation or 1) if train.accumulation == "auto" else int(train.accumulation)
-    total = effective_batch(batch_size, accumulation)
+    total = min(effective_batch(batch_size, accumulation), samples)
     encoding = experiment["encoding"]
     tokens = train.batch_tokens
     if tokens == "auto":
@@ -165,13 +166,16 @@ def settle_hardware(
 
 def describe(plan: Plan, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The plan as rows for people."""
-    batch = f"{plan.batch_size} × {plan.accumulation} = {plan.effective_batch} per update"
+    batch = f"{plan.batch_size} × {plan.accumulation} = {plan.batch_size * plan.accumulation} per update"
+    if plan.batch_size * plan.accumulation > plan.effective_batch:
+        batch = f"{plan.effective_batch} per update, all there are (of {plan.batch_size} × {plan.accumulation})"
     if plan.batch_tokens is not None:
         batch = f"{plan.effective_batch} per update, at most {plan.batch_tokens:,} tokens at once"
     scaled = f" (× {plan.lr_factor:.3g} for the batch)" if plan.lr_factor != 1 else ""
     lr = "to be found by a range test" if plan.lr is None else f"{plan.lr:.3g}{scaled}"
     return [
         ("data", str(facts["data"])),
+        ("classes", str(facts["classes"])),
         ("model", str(facts["model"])),
         ("hardware", str(facts["hardware"])),
         ("precision", plan.precision),

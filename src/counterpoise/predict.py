@@ -19,7 +19,7 @@ from counterpoise.answers import of_records, table_columns
 from counterpoise.config.schema import Range
 from counterpoise.data.sources.formats import format_of
 from counterpoise.data.sources.inputs import STANDARD_INPUT, TOO_LONG, Inputs, read_inputs
-from counterpoise.data.sources.reading import Column, identifier, text
+from counterpoise.data.sources.reading import Column, identifier, plain_text
 from counterpoise.data.sources.sheet import Fault
 from counterpoise.decision import DecisionConfig
 from counterpoise.engine.evaluation import Predictions
@@ -175,10 +175,10 @@ def _given(opened: OpenedModel, config: PredictConfig, limit: int) -> dict[str, 
         return {}
     if not opened.properties.get("criteria"):
         raise fail("criterion", "has no effect: this run was trained without criteria.", "Leave it out.")
-    found = text("the criterion", limit, TOO_LONG)(config.criterion)
+    found = plain_text("the criterion", limit, TOO_LONG)(config.criterion)
     if isinstance(found, Fault):
         raise fail("criterion", found.message, found.remedy)
-    return {"criterion": config.criterion}
+    return {"criterion": str(found)}
 
 
 def _entries(inputs: Inputs, found: Predictions, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 BASELINES = "baselines.json"
 """Their figures in the cache."""
-BASELINES_FORMAT = 4
+BASELINES_FORMAT = 5
 """Raised whenever a baseline is computed differently."""
 
 

@@ -19,9 +19,11 @@ from rich.console import Console
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
+from counterpoise.data.class_counts import describe_classes, warn_of_classes
 from counterpoise.data.folds import describe_fold
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
+from counterpoise.data.words import warn_of_texts_without_blanks
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.errors import UserError
@@ -30,7 +32,7 @@ from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job, build_loss
 from counterpoise.jsonio import read_json, to_plain
 from counterpoise.lr_search import REPORT, find, taken_up
-from counterpoise.metrics import Objective, classification_metrics
+from counterpoise.metrics import Objective, classification_metrics, undefined_metrics
 from counterpoise.plan import Plan, describe, describe_parameters, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.reports.after import explained
 from counterpoise.reports.protocol import Protocol, open_protocol
@@ -85,6 +87,8 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     check_available(experiment.trackers)
     mirror = open_mirror(experiment.sections["mirror"], folder)
     dataset = load_data(experiment)
+    warn_of_classes(dataset, ordered_by_name=getattr(experiment["data"].config, "labels", ()) is None)
+    warn_of_texts_without_blanks(dataset.train)
     hardware, said = settle_hardware(experiment.plain.hardware, detect(), read_profiles(invocation.profiles))
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)
@@ -185,7 +189,8 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
 def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str, str]) -> None:
     """What is going to be done, in numbers."""
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits().items())
-    for name, value in describe(plan, {"data": f"{dataset.name}: {counts}{describe_fold(dataset)}", **facts}):
+    data = f"{dataset.name}: {counts}{describe_fold(dataset)}"
+    for name, value in describe(plan, {"data": data, "classes": describe_classes(dataset), **facts}):
         console.print(f"{name:>14}  {value}")
 
 
@@ -231,11 +236,20 @@ def _branch_facts(branches: Mapping[str, Branch]) -> dict[str, Any]:
 
 
 def build_objective(experiment: Experiment, dataset: Dataset) -> Objective:
-    """The figure that decides; whether this data defines it is found out before training, not after an epoch."""
+    """The figure that decides, and by which the threshold is tuned.
+
+    Raises:
+        UserError: where the validation split does not define it, before anything is trained.
+    """
     objective = Objective(experiment.sections["objective"])
     counts = dataset.train.class_counts()
     constant = (counts / counts.sum())[None].repeat(len(dataset.valid), axis=0)
     objective.score(classification_metrics(dataset.valid.labels, constant, dataset.classes))
+    measured = dataset.valid.class_counts()
+    problems = list(undefined_metrics(objective.metrics, measured, dataset.classes, "validation"))
+    if problems:
+        raise UserError(problems)
+    experiment.sections["decision"].check_labels(measured, dataset.classes)
     return objective
 
 

@@ -26,6 +26,7 @@ from counterpoise.cli.exits import EXIT_OK, EXIT_UNREAD, EXIT_USER
 from counterpoise.cli.predict import USAGE, predict
 from counterpoise.cli.settings import read_settings
 from counterpoise.config.schema import field_types
+from counterpoise.errors import UserError
 from counterpoise.evaluate import EvaluateConfig
 from counterpoise.jsonio import read_json, read_sealed, write_json, write_sealed
 from counterpoise.predict import PredictConfig
@@ -288,6 +289,27 @@ def test_quotes_come_off_in_pairs_and_once() -> None:
     assert criterion("\"'a'\"") == "'a'"
     for kept in ("the boys'", "'tis", '"a" or "b"', "'a\"", "'"):
         assert criterion(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("[~/x.csv]", ("~/x.csv",)),
+        ("[a b.csv, '~/c,d.csv']", ("a b.csv", "~/c,d.csv")),
+        ("[2024,1e3,true]", ("2024", "1e3", "true")),
+        ("[a (1).csv,b=c.csv]", ("a (1).csv", "b=c.csv")),
+        ("[]", ()),
+        ("~/x.csv", "~/x.csv"),
+    ],
+)
+def test_a_list_of_texts_is_taken_as_it_stands(written: str, names: object) -> None:
+    assert read_settings(PredictConfig, ["run=x", f"input={written}"]).input == names
+
+
+@pytest.mark.parametrize("written", ["[a", "[a,,b]", "[a,]", "[it's]", "['a]"])
+def test_what_is_no_list_is_refused(written: str) -> None:
+    with pytest.raises(UserError, match="A list is written"):
+        read_settings(PredictConfig, ["run=x", f"input={written}"])
 
 
 def changed(run: Path, folder: Path, change: Callable[[Path], object]) -> str:

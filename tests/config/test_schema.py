@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.config.schema import AT_LEAST_ONE, POSITIVE, SHARE, Range, describe, field_types, parse
+from counterpoise.config.schema import (
+    ANY_INTEGER,
+    AT_LEAST_ONE,
+    POSITIVE,
+    SEED,
+    SHARE,
+    Range,
+    describe,
+    field_types,
+    parse,
+)
 from counterpoise.errors import Problem, UserError
 
 
@@ -175,3 +185,23 @@ def test_any_structure_gives_an_object_or_a_user_error(node: object) -> None:
         assert isinstance(config, Config)
         assert config.rate is None or config.rate > 0
         assert math.isfinite(config.plain)
+
+
+def test_every_integer_has_a_bound_that_every_library_takes() -> None:
+    assert parse(Config, {"name": "n", "count": 2**31 - 1}).count == 2**31 - 1
+    for key, value in (("count", 2**31), ("size", 10**19), ("sizes", [1, 2**70]), ("either", [-(2**31)])):
+        (problem,) = problems(**{key: value})
+        assert problem.startswith(f"{key}: must be at ")
+        assert "2,147,483,647" in problem
+
+
+@pytest.mark.parametrize("seed", [0, 2**31, 2**32 - 1])
+def test_a_range_with_an_upper_bound_decides_alone(seed: int) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Seeded:
+        seed: Annotated[int, SEED] = 0
+        names: Annotated[list[str | int], ANY_INTEGER] | None = None
+
+    assert parse(Seeded, {"seed": seed, "names": [10**30, -(10**30)]}).seed == seed
+    with pytest.raises(UserError, match="must be >= 0 and < 4294967296, but is 4294967296"):
+        parse(Seeded, {"seed": 2**32})

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.data.windows import KINDS, window_graphs
+from counterpoise.data.words import UNSPACED
 
 TEXT = st.text(st.sampled_from("aAb1é_. \n\t,漢İß"), max_size=30) | st.text(max_size=20)
 
@@ -18,7 +19,8 @@ def slow(text: str, window: int, max_nodes: int) -> tuple[list[tuple[str, str, i
     """Nodes (kind, token, line), edges and the number of tokens, written the plain way."""
     nodes = []
     for number, line in enumerate(text.split("\n"), 1):
-        for token in re.findall(r"[^\W\d]\w*|\d\w*|[^\w\s]", line):
+        spaced = re.sub(rf"([{UNSPACED}])", r" \1 ", line)
+        for token in re.findall(r"[^\W\d]\w*|\d\w*|[^\w\s]", spaced):
             kind = "punctuation" if not (token[0].isalnum() or token[0] == "_") else "word"
             nodes.append(("number" if re.match(r"\d", token) else kind, token.lower(), number))
     count = len(nodes)

@@ -66,6 +66,15 @@ HEALTHY = {
         epochs=course(LEVEL, LEVEL, STILL), result=result(ended_by=EARLY_STOP), config={"train.epochs": 50}
     ),
     "one epoch": Story(epochs=GOOD[:1]),
+    "the order of the classes was chosen": Story(
+        epochs=GOOD,
+        metadata={"data_notes": {"classes": {"positive_share": 0.95}}},
+        config={"data.labels": ["safe", "vulnerable"]},
+        asked=("data=table", "data.path=x", "data.labels=[safe,vulnerable]"),
+    ),
+    "odd notes of the classes": Story(
+        epochs=GOOD, metadata={"data_notes": {"classes": {"positive_share": "x", "few": {"valid": {"safe": None}}}}}
+    ),
     "test four points off": Story(epochs=GOOD, result=result(0.8, test=figures(0.76))),
     "validation loss wavers": Story(epochs=course(FALLING, [0.7, 0.6, 0.5, 0.55, 0.52, 0.54, 0.52, 0.53], RISING)),
     "overconfident but better": Story(
@@ -318,6 +327,20 @@ STORIES = {
         asked=("hardware.precision=fp16",),
         kinds=("skipped_updates",),
         override="hardware.precision=fp32",
+    ),
+    "the common class is the positive one": Story(
+        epochs=GOOD,
+        metadata={"data_notes": {"classes": {"positive_share": 0.95}}},
+        config={"data.labels": None},
+        asked=("data=table", "data.path=x"),
+        kinds=("positive_majority",),
+        override="data.labels=[vulnerable,safe]",
+    ),
+    "a handful of records": Story(
+        epochs=GOOD,
+        metadata={"data_notes": {"classes": {"few": {"train": {"safe": 1}, "valid": {"safe": 4}}}}},
+        kinds=("few_records",),
+        override="",
     ),
     "collapsed": Story(
         epochs=IDLE[:3],

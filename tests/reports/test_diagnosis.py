@@ -41,7 +41,7 @@ def test_a_finding_has_figures_in_its_message_and_its_evidence(name: str, tmp_pa
         assert finding.message.endswith(".")
         assert "\n" not in finding.message
         assert any(isinstance(value, int | float) for value in finding.evidence.values())
-        assert finding.why
+        assert bool(finding.why) == bool(finding.override)
 
 
 def test_every_kind_of_finding_has_a_story() -> None:

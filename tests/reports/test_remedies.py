@@ -59,8 +59,9 @@ def test_every_override_composes_and_is_valid_for_every_model(model: str, name: 
     assert findings
     assert tuple(finding.kind for finding in findings) == story.kinds
     for finding in findings:
-        assert finding.override, finding
-        accepted((*asked, f"train.epochs={limit}"), finding)
+        if finding.kind != "few_records":  # nothing but more records would help
+            assert finding.override, finding
+            accepted((*asked, f"train.epochs={limit}"), finding)
 
 
 LOSSES = ("cross_entropy", "focal", "bce", "weighted_bce")

@@ -17,7 +17,7 @@ from counterpoise.config.experiment import FREE
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.storage import Storage
-from counterpoise.tracking.folder import RunFolder, differences, write_predictions
+from counterpoise.tracking.folder import RunFolder, decisive, differences, write_predictions
 
 CONFIG: dict[str, Any] = {
     "seed": 1,
@@ -101,6 +101,14 @@ def test_a_key_that_only_begins_like_a_free_one_is_not_free() -> None:
     assert "train.checkpoint_" in FREE
     assert differences({"train": {"epochs": 1}}, {"train": {"epochs": 2}})
     assert not differences({"train": {"checkpoint_updates": 1}}, {"train": {}})
+
+
+def test_where_the_data_are_is_no_difference_but_how_they_are_split_is() -> None:
+    assert not differences({"data": {"path": "a.csv"}}, {"data": {"path": "/b/a.csv"}})
+    assert not differences({"data": {"train": "a", "valid": "b", "test": None}}, {"data": {"train": "c", "valid": "d"}})
+    for key in ("test_share", "valid_share", "text_column"):
+        assert differences({"data": {key: 1}}, {"data": {key: 2}})
+    assert decisive({"data": {"path": "a", "test_share": 0.1}}) == {"data": {"test_share": 0.1}}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"config": 3}', "{}", "\x00"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -35,6 +36,8 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
             problems.append(Problem("command line", f"expected key=value, got {argument!r}.", hint))
         elif _is_text(known.get(key), value):
             node[key] = None if value == "null" and known[key] is not str else _unquoted(value)
+        elif _lists_texts(known.get(key)) and (items := _items(value)) is not None:
+            node[key] = items
         else:
             node[key] = _parsed(argument, value, problems)
     settings = parse(schema, node, "", problems)
@@ -43,9 +46,35 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
     return settings
 
 
+_ITEM = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,'"\[\]{}]+?)\s*(?:,|$)""")
+
+
+def _items(value: str) -> list[str] | None:
+    """The items of ``[a,b]`` as they stand, each perhaps in quotes; ``None`` for what is no such list."""
+    if not (value.startswith("[") and value.endswith("]")):
+        return None
+    inside, items, place = value[1:-1].strip(), [], 0
+    while place < len(inside):
+        found = _ITEM.match(inside, place)
+        if found is None:
+            return None
+        items.append(_unquoted(found[1]))
+        place = found.end()
+    return None if inside.endswith(",") else items
+
+
+def _lists_texts(kind: Any) -> bool:
+    """Whether a value may be a list of texts."""
+    return any(get_origin(each) is tuple and get_args(each)[0] is str for each in _kinds(kind))
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
+
+
 def _is_text(kind: Any, value: str) -> bool:
     """Whether a value is meant as it stands, whatever signs are in it: a path, or words."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    kinds = _kinds(kind)
     lists = any(get_origin(each) is tuple for each in kinds)
     return str in kinds and not (lists and value.startswith("["))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from counterpoise.config.hardware import HardwareConfig
-from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, Auto, Range, parse
+from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, SEED, Auto, parse
 from counterpoise.config.targets import BASES, OPTIONAL, SEVERAL, Component, resolve_component, resolve_target
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, nearest
@@ -58,7 +58,7 @@ class PathsConfig:
 class PlainSections:
     """The sections of a config that choose no component."""
 
-    seed: Annotated[int, Range(ge=0, lt=2**32)] = 42
+    seed: Annotated[int, SEED] = 42
     """Every random choice comes from it."""
     resume: str | None = None
     """A run folder to continue; its own overrides are taken up again."""
@@ -83,6 +83,8 @@ FREE = (
     *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours", "report"),
 )
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
+DATA_PATHS = ("data.path", "data.train", "data.valid", "data.test")
+"""Keys that say where the data are. They may differ too: the fingerprint of the data tells whether it is the same."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ from functools import cache
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from counterpoise.config.values import (
+    ANY_INTEGER,
     AT_LEAST_ONE,
     INVALID,
     NON_NEGATIVE,
     POSITIVE,
+    SEED,
     SHARE,
     Range,
     Refused,
@@ -36,9 +38,11 @@ from counterpoise.config.values import (
 from counterpoise.errors import Problem, UserError, nearest
 
 __all__ = [
+    "ANY_INTEGER",
     "AT_LEAST_ONE",
     "NON_NEGATIVE",
     "POSITIVE",
+    "SEED",
     "SHARE",
     "Auto",
     "Range",

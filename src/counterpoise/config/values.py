@@ -32,13 +32,18 @@ class Range:
 
     def __str__(self) -> str:
         bounds = [(">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt)]
-        return " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None)
+        return " and ".join(f"{sign} {bound}" for sign, bound in bounds if bound is not None and math.isfinite(bound))
 
 
 POSITIVE = Range(gt=0)
 NON_NEGATIVE = Range(ge=0)
 SHARE = Range(ge=0, le=1)
 AT_LEAST_ONE = Range(ge=1)
+SEED = Range(ge=0, lt=2**32)
+LARGEST_INTEGER = 2**31 - 1
+"""Of a field whose own range has no upper bound: what every library below takes for an integer."""
+ANY_INTEGER = Range(ge=-math.inf, le=math.inf)
+"""For integers that are names rather than numbers, such as labels."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,25 @@ def remedy(kind: Any, value: object, where: str) -> str:
     return ""
 
 
-def convert(kind: Any, value: object) -> Any:
-    """``value`` as ``kind``, or why not."""
+def convert(kind: Any, value: object, *, bounded: bool = True) -> Any:
+    """``value`` as ``kind``, or why not.
+
+    Args:
+        kind: the type, with its ``Range`` where it has one.
+        value: as the config has it.
+        bounded: refuse integers beyond :data:`LARGEST_INTEGER`; a ``Range`` with an upper bound of its own decides
+            instead.
+    """
     origin = get_origin(kind)
     if kind is Any:
         return value
     if origin is Annotated:
         inner, *extras = get_args(kind)
-        return _within([extra for extra in extras if isinstance(extra, Range)], convert(inner, value))
+        ranges = [extra for extra in extras if isinstance(extra, Range)]
+        own = any(each.le is not None or each.lt is not None for each in ranges)
+        return _within(ranges, convert(inner, value, bounded=bounded and not own))
     if origin in (Union, types.UnionType):
-        results = [convert(option, value) for option in get_args(kind)]
+        results = [convert(option, value, bounded=bounded) for option in get_args(kind)]
         good = [result for result in results if not isinstance(result, Refused)]
         reasons = [result for result in results if isinstance(result, Refused) and result.reason]
         return next(iter(good or reasons), INVALID)
@@ -81,11 +95,11 @@ def convert(kind: Any, value: object) -> Any:
             return "off"
         return value if any(value == o and type(value) is type(o) for o in get_args(kind)) else INVALID
     if origin in (list, tuple):
-        return _items(get_args(kind), value)
+        return _items(get_args(kind), value, bounded)
     if origin is dict or origin is Mapping:
         key_kind, item_kind = get_args(kind)
-        return _pairs(key_kind, item_kind, value)
-    return _scalar(kind, value)
+        return _pairs(key_kind, item_kind, value, bounded)
+    return _scalar(kind, value, bounded)
 
 
 def _within(bounds: list[Range], value: Any) -> Any:
@@ -103,27 +117,30 @@ def _numbers(value: object) -> Iterator[float]:
         yield from _numbers(tuple(value.values()))
 
 
-def _items(kinds: tuple[Any, ...], value: object) -> Any:
+def _items(kinds: tuple[Any, ...], value: object, bounded: bool) -> Any:
     """A list, or a tuple of so many items as there are ``kinds``."""
     if not isinstance(value, list | tuple):
         return INVALID
     if len(kinds) > 1 and kinds[1] is not Ellipsis:
         if len(value) != len(kinds):
             return INVALID
-        items = [convert(kind, item) for kind, item in zip(kinds, value, strict=True)]
+        items = [convert(kind, item, bounded=bounded) for kind, item in zip(kinds, value, strict=True)]
     else:
-        items = [convert(kinds[0], item) for item in value]
+        items = [convert(kinds[0], item, bounded=bounded) for item in value]
     return next((item for item in items if isinstance(item, Refused)), tuple(items))
 
 
-def _pairs(key_kind: Any, item_kind: Any, value: object) -> Any:
+def _pairs(key_kind: Any, item_kind: Any, value: object, bounded: bool) -> Any:
     if not isinstance(value, Mapping):
         return INVALID
-    pairs = [(convert(key_kind, key), convert(item_kind, item)) for key, item in value.items()]
+    pairs = [
+        (convert(key_kind, key, bounded=bounded), convert(item_kind, item, bounded=bounded))
+        for key, item in value.items()
+    ]
     return next((part for pair in pairs for part in pair if isinstance(part, Refused)), dict(pairs))
 
 
-def _scalar(kind: Any, value: object) -> Any:
+def _scalar(kind: Any, value: object, bounded: bool) -> Any:
     if kind is type(None):
         return None if value is None else INVALID
     if kind in (int, float) and isinstance(value, bool):
@@ -134,6 +151,9 @@ def _scalar(kind: Any, value: object) -> Any:
         except OverflowError:
             number = math.inf
         return number if math.isfinite(number) else Refused(f"must be a finite number, but is {show(value)}.")
+    if kind is int and isinstance(value, int) and bounded and abs(value) > LARGEST_INTEGER:
+        bound = f"at most {LARGEST_INTEGER:,}" if value > 0 else f"at least -{LARGEST_INTEGER:,}"
+        return Refused(f"must be {bound}, but is {show(value)}.")
     return value if isinstance(kind, type) and isinstance(value, kind) else INVALID
 
 

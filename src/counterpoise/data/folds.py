@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from counterpoise.config.schema import NON_NEGATIVE, Range
+from counterpoise.config.schema import SEED, Range
 from counterpoise.data.cache import records_fingerprint
 from counterpoise.data.fold_splits import fold_split
 from counterpoise.data.records import Dataset, Records
@@ -33,7 +33,7 @@ class FoldsConfig:
     looked at after every epoch, and there is no test split."""
     valid_share: Annotated[float, Range(gt=0, lt=1)] = 0.1
     """Share for validation of the records outside the fold."""
-    seed: Annotated[int, NON_NEGATIVE] = 0
+    seed: Annotated[int, SEED] = 0
     """Fixes the folds; apart from the run's ``seed``, so that runs of different seeds are measured on the same."""
 
     def problems(self) -> Iterator[Problem]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from counterpoise.config.experiment import Experiment
+from counterpoise.data.class_counts import class_notes
 from counterpoise.data.folds import refold
 from counterpoise.data.leakage import apply_leakage_policy
 from counterpoise.data.records import Dataset
@@ -14,4 +17,5 @@ def load_data(experiment: Experiment) -> Dataset:
     dataset: Dataset = source.build().load()
     if fold is not None:
         dataset = refold(dataset, experiment.sections["folds"], fold)
-    return apply_leakage_policy(dataset, source.config.leakage)
+    dataset = apply_leakage_policy(dataset, source.config.leakage)
+    return dataclasses.replace(dataset, notes={**dataset.notes, "classes": class_notes(dataset)})

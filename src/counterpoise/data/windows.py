@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from counterpoise.data.graphs import Graphs, NamedGraphs
 from counterpoise.data.ragged import positions
+from counterpoise.data.words import UNSPACED
 
 KINDS = ("word", "number", "punctuation", "empty")
 """Types of nodes; the last is the single node of a text without any token."""
-_TOKEN = re.compile(r"([^\W\d]\w*)|(\d\w*)|([^\w\s])|(\n)")
+_TOKEN = re.compile(rf"([^\W\d{UNSPACED}][^\W{UNSPACED}]*|(?![\W\d])[{UNSPACED}])|(\d[^\W{UNSPACED}]*)|([^\w\s])|(\n)")
 _LINE = 4
 """The group that counts lines."""
 

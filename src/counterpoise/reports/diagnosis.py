@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from counterpoise.jsonio import to_plain
 from counterpoise.reports.findings import Finding
-from counterpoise.reports.rules import classes, fit, guarded, outcome
+from counterpoise.reports.rules import class_counts, classes, fit, guarded, outcome
 from counterpoise.reports.rules.exploding import exploding
 from counterpoise.reports.rules.not_learning import not_learning
 from counterpoise.reports.runs import RunRecord, read_run
@@ -31,6 +31,8 @@ OUTCOME: Final[tuple[Rule, ...]] = (
     classes.stacked_corrections,
     outcome.test_differs,
     guarded.skipped_updates,
+    class_counts.positive_majority,
+    class_counts.few_records,
 )
 """What stands beside it."""
 

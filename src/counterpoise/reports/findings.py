@@ -24,6 +24,8 @@ Kind = Literal[
     "test_differs",
     "stacked_corrections",
     "skipped_updates",
+    "positive_majority",
+    "few_records",
 ]
 
 

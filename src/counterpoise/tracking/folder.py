@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from counterpoise.config.experiment import FREE
+from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail
 from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
@@ -270,18 +270,22 @@ class RunFolder:
 
 
 def decisive(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """A config without the keys that are ``FREE``."""
+    """A config without the keys that are ``FREE``, and those of where the data are."""
     kept = {}
     for key, value in config.items():
         name = f"{where}.{key}" if where else str(key)
-        if not name.startswith(FREE):
+        if not _free(name):
             kept[str(key)] = decisive(value, name) if isinstance(value, Mapping) else value
     return kept
 
 
+def _free(key: str) -> bool:
+    return key.startswith(FREE) or key in DATA_PATHS
+
+
 def differences(before: object, now: object, where: str = "") -> list[Problem]:
-    """What differs between two plain structures, by dotted key; keys that are ``FREE`` aside."""
-    if where and where.startswith(FREE):
+    """What differs between two plain structures, by dotted key; keys that :func:`decisive` leaves out aside."""
+    if where and _free(where):
         return []
     if isinstance(before, Mapping | None) and isinstance(now, Mapping | None) and before != now:
         before, now = before or {}, now or {}

@@ -273,3 +273,14 @@ def test_what_cannot_be_used_again_is_said_before_anything_is_encoded(tmp_path: 
         (tmp_path / "code/graph_vocabulary.json").write_text(content)
         with pytest.raises(UserError, match=r"encoding\.reuse: .*no vocabulary of graphs"):
             GraphEncoding(GraphsConfig(reuse=str(tmp_path / "code"))).check(dataset())
+
+
+def test_code_that_mostly_does_not_parse_is_said_at_every_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broken = dataset([*["int broken( { ((("] * 2, CODE[0]])
+    for _ in range(2):  # built, then read from the cache
+        caplog.clear()
+        encode(tmp_path, broken)
+        assert "the c parser could not read all of the code in most texts (67% of valid)" in caplog.text
+    caplog.clear()
+    encode(tmp_path, dataset(["int broken( { (((", *CODE[:3]]))
+    assert not caplog.text

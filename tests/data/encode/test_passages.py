@@ -37,6 +37,11 @@ def test_what_is_behind_the_last_chunk_is_counted() -> None:
         assert found.spans[-2:].tolist() == [[0, 0], [0, 0]]
 
 
+def words_of(text: str) -> list[str]:
+    """Between blanks, and the Chinese character by itself."""
+    return text.replace("\u4e2d", " \u4e2d ").split()
+
+
 @given(
     texts=st.lists(st.text(st.sampled_from("ab.! \n\u00e9\u4e2d\U0001f600"), max_size=40), max_size=5),
     unit=st.sampled_from(["words", "sentences"]),
@@ -51,11 +56,11 @@ def test_chunks_are_whole_words_in_order_and_only_the_end_is_cut(
     found = cut_texts(texts, unit, window, overlap, maximum)
     for index, text in enumerate(texts):
         spans = found.spans[found.offsets[index] : found.offsets[index + 1]].tolist()
-        pieces = [text[start:end].split() for start, end in spans]
+        pieces = [words_of(text[start:end]) for start, end in spans]
         assert 1 <= len(pieces) <= maximum
         assert all(len(piece) <= window for piece in pieces)
         kept = pieces[0] + [word for piece in pieces[1:] for word in piece[overlap:]]
-        words = text.split()
+        words = words_of(text)
         assert kept == words[: len(kept)]
         assert found.words[index] == len(words)
         assert found.cut[index] == len(words) - len(kept)

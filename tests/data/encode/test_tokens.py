@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Encoded
-from counterpoise.data.encode.tokenizer import CLS, PAD, SEP, load_tokenizer, train_bpe
+from counterpoise.data.encode.tokenizer import CLS, LONGEST_WORD, PAD, SEP, UNKNOWN, load_tokenizer, train_bpe
 from counterpoise.data.encode.tokens import Tokens, TokensConfig, encode_texts, taken_up
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError
@@ -208,3 +209,25 @@ def test_settings_that_are_none_are_not_taken_up_again(tmp_path: Path) -> None:
         (run / "encoding.json").write_text(json.dumps({**properties, **wrong}))
         with pytest.raises(UserError, match=r"encoding\.reuse: .*no tokenizer that could be used again: \w+: "):
             encode(tmp_path / "cache", dataset(), reuse=str(run))
+
+
+def test_an_endless_word_is_learnt_from_in_pieces_and_encoded_whole() -> None:
+    word = "".join(random.Random(0).choices("ab", k=1000))
+    pieces = [word[start : start + LONGEST_WORD] for start in range(0, len(word), LONGEST_WORD)]
+    found = train_bpe(records([word]), 300)
+    assert found.get_vocab() == train_bpe(records(pieces), 300).get_vocab()
+    spans = found.encode("x" * (LONGEST_WORD - 1) + word, add_special_tokens=False).offsets
+    assert any(start < LONGEST_WORD < end for start, end in spans)  # a token across the place where learning cuts
+
+
+def test_words_of_usual_length_are_learnt_from_as_ever() -> None:
+    texts = [*CODE, "caf\u00e9 \u5929\u5730" * 9, "x" * LONGEST_WORD]
+    plain = Tokenizer(models.BPE(unk_token=None))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = [PAD, CLS, SEP, UNKNOWN]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, min_frequency=2, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    plain.train_from_iterator([texts], trainer=trainer)
+    assert train_bpe(records(texts), 400).get_vocab() == plain.get_vocab()

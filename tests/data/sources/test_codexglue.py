@@ -40,8 +40,8 @@ def write(path, rows):
 
 
 def test_a_folder_gives_its_splits_and_running_rows(tmp_path):
-    write(tmp_path / "train.jsonl", functions(0, 1, True))
-    write(tmp_path / "valid.jsonl.gz", functions(False, 1.0))
+    write(tmp_path / "train.jsonl", functions(0, "1", True))
+    write(tmp_path / "valid.jsonl.gz", functions(False, "1.0"))
     dataset = load(path=str(tmp_path))
     assert dataset.classes == ("safe", "vulnerable")
     assert dataset.train.labels.tolist() == [0, 1, 1]
@@ -53,11 +53,11 @@ def test_a_folder_gives_its_splits_and_running_rows(tmp_path):
 
 
 def test_problems_of_all_files_have_their_line(tmp_path):
-    write(tmp_path / "train.jsonl", functions(0, 2, "1", None, 1, -1))
+    write(tmp_path / "train.jsonl", functions(0, 2, "yes", None, 1, -1))
     write(tmp_path / "valid.jsonl", functions(0, 1, float("nan")))
     found = problems(path=str(tmp_path))
     assert list(found) == [f"{tmp_path}/train.jsonl:{n}" for n in (2, 3, 4, 6)] + [f"{tmp_path}/valid.jsonl:3"]
-    assert "'target' is '1'; expected 0 or 1" in found[f"{tmp_path}/train.jsonl:3"]
+    assert "'target' is 'yes'; expected 0 or 1" in found[f"{tmp_path}/train.jsonl:3"]
 
 
 def test_a_missing_split_or_folder_is_named(tmp_path):

@@ -123,6 +123,17 @@ def nested(layout: torch.layout) -> Tensor:
     return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
 
 
+def test_a_label_may_be_a_float_that_is_an_integer_or_a_boolean(tmp_path: Path) -> None:
+    values = [torch.tensor([1.0]), 0.0, torch.tensor(True), torch.tensor([-0.0]), torch.tensor([1]), 0]
+    save(tmp_path, *(graph(y=value) for value in values))
+    dataset = load(tmp_path, test_share=0)
+    assert dataset.classes == ("0", "1")
+    found = {
+        row: label for part in dataset.splits().values() for row, label in zip(part.rows, part.labels, strict=True)
+    }
+    assert [found[row] for row in range(6)] == [1, 0, 1, 0, 1, 0]
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no label": ({"y": None}, "has no 'y'"),
     "a float label": ({"y": torch.tensor([0.5])}, "'y' is floats [1]; expected one integer"),

@@ -65,7 +65,7 @@ BAD_LINES = {
     "half a surrogate": (b'{"text": "ab\\ud800", "label": 0}\n', "half of a surrogate pair at character 3"),
     "not UTF-8": (b'{"text": "caf\xe9", "label": 0}\n', "is not UTF-8 (byte 0xe9 at position 14"),
     "null label": (b'{"text": "a", "label": null}\n', "'label' is null"),
-    "boolean label": (b'{"text": "a", "label": true}\n', "'label' is true; expected an integer or a string"),
+    "boolean label": (b'{"text": "a", "label": true}\n', "the label is 'true'; expected an integer"),
     "fraction": (b'{"text": "a", "label": 0.5}\n', "'label' is 0.5; expected an integer"),
     "NaN": (b'{"text": "a", "label": NaN}\n', "'label' is nan; expected an integer"),
     "word among integers": (b'{"text": "a", "label": "yes"}\n', "'yes'; expected an integer"),
@@ -187,6 +187,11 @@ def test_a_missing_file_names_the_nearest_one(tmp_path):
     assert "Did you mean 'reviews.jsonl'?" in problem.message
     (problem,) = problems(tmp_path / "nowhere" / "review.jsonl")
     assert f"Found in {tmp_path}: 'reviews.jsonl'" in problem.message
+    for name in ("a.csv", "b.csv", "c.csv", "reviews.csv", "z.parquet"):
+        write(tmp_path / name, b"")
+    (problem,) = problems(tmp_path / "review.jsonl")
+    assert f"Found in {tmp_path}: 'reviews.jsonl', 'reviews.csv', " in problem.message
+    assert "and 3 more. Did you mean 'reviews.jsonl'?" in problem.message
 
 
 def test_csv_counts_physical_lines_through_quoted_newlines(tmp_path):
@@ -251,6 +256,64 @@ def test_reading_csv_leaves_the_limit_of_the_csv_module_alone(tmp_path):
     before = csv.field_size_limit()
     load(write(tmp_path / "own.csv", b"text,label\n" + b"a,0\nb,1\n" * 6 + b"c" * 200_000 + b",1\n"))
     assert csv.field_size_limit() == before
+
+
+TSV = [(f"text {n}", str(n % 2)) for n in range(12)]
+
+
+def tsv(path, changes):
+    """Twelve records, some of whose lines (from 2, behind the header) are others."""
+    written = ["text\tlabel", *("\t".join(row) for row in TSV)]
+    for line, content in changes.items():
+        written[line - 1] = content
+    path.write_text("\n".join(written) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {4: '"a\t0', 7: 'b"\t1'},  # as CSV, four lines would be one record
+        {4: '"Hello" she said\t0'},
+        {4: '"never closed\t0'},
+        {4: '"Hello"\t0', 9: '""\t1', 10: '"x\t0'},
+    ],
+)
+def test_quotes_in_a_tsv_without_quoting_are_text(tmp_path, caplog, changes):
+    found = records(load(tsv(tmp_path / "own.tsv", changes)))
+    expected = [text for text, _ in TSV]
+    for line, content in changes.items():
+        expected[line - 2] = content.split("\t")[0]
+    assert found == expected
+    assert "quotes are read as text" in caplog.text
+
+
+def test_a_field_in_quotes_of_a_tsv_may_hold_tabs_and_lines(tmp_path, caplog):
+    changes = {4: '"a\tb"\t0', 5: '"a\nb"\t1', 6: '"say ""a"""\t0', 7: 'say "a"\t1'}
+    found = records(load(tsv(tmp_path / "own.tsv", changes)))
+    assert found[2:6] == ["a\tb", "a\nb", 'say "a"', 'say "a"']
+    assert "quotes" not in caplog.text
+
+
+def test_a_bad_line_of_a_tsv_whose_quotes_are_text_is_told_how_to_mend(tmp_path):
+    (problem,) = problems(tsv(tmp_path / "own.tsv", {4: '"a" b\t0', 9: '"c\td"\t1'}))
+    assert problem.where.endswith(":9")
+    assert str(problem).endswith(
+        "has 3 fields, but the header has 2. Replace tabs and line ends within a field by blanks."
+    )
+
+
+def test_lines_of_a_csv_that_quotes_join_are_named(tmp_path, caplog):
+    rows = [f"text {n},{n % 2}\n" for n in range(12)]
+    rows[3], rows[5] = '"' + rows[3], rows[5].replace(",", '",')
+    path = write(tmp_path / "own.csv", ("text,label\n" + "".join(rows)).encode())
+    assert len(records(load(path))) == 10
+    assert f"{path}: quotes join lines" in caplog.text
+    assert "(lines 5 to 7)" in caplog.text
+    caplog.clear()
+    rows[3:6] = ['"dear, all\nhi, there\n",0\n']
+    load(write(tmp_path / "own.csv", ("text,label\n" + "".join(rows)).encode()))
+    assert "quotes" not in caplog.text
 
 
 def assert_dataset_or_user_error(path, **settings):

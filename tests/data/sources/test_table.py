@@ -160,13 +160,12 @@ def test_a_split_that_loses_all_its_records_to_skip_is_an_error(tmp_path):
     assert "no usable record is left in valid" in found["data.label_column"]
 
 
-def test_a_training_split_must_have_every_class(tmp_path, caplog):
+def test_a_training_split_must_have_every_class(tmp_path):
     train = write(tmp_path / "train.jsonl", labelled(["a", "b"]))
     valid = write(tmp_path / "valid.jsonl", labelled(["a", "c"]))
     assert "train has no record of class 'c'" in problems(train=train, valid=valid)["data.label_column"]
     valid = write(tmp_path / "valid.jsonl", labelled(["a", "a"]))
     assert table(train=train, valid=valid).load().classes == ("a", "b")
-    assert "valid has no record of class 'b'" in caplog.text
 
 
 def test_problems_of_several_files_come_together(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def test_bad_lines_are_told_all_at_once(tmp_path: Path) -> None:
     folder = six_triangles(
         tmp_path,
         A=["1, 2", "1", "x, 3", "1, 2, 3", "1.5, 2", "", "99999999999999999999, 1"],
-        graph_labels=[0, "1.0", 1, 0, 1, "nan"],
+        graph_labels=[0, "1.5", 1, 0, 1, "nan"],
         node_attributes=["0.5"] * 15 + ["inf", "nan", "many"],
     )
     found = problems(folder)
@@ -201,8 +202,17 @@ def test_lines_are_read_or_named(lines: list[str]) -> None:
         assert hidden == 0
         if len(values):
             assert values.dtype == reference
-            told = [[kind(part) for part in line.split(",")] for line in content.rstrip().decode().splitlines()]
+            whole = re.sub(r"(?<=[0-9])\.0*(?=[,\s]|$)", "", content.rstrip().decode(), flags=re.ASCII)
+            read = whole if kind is int else content.rstrip().decode()
+            told = [[kind(part) for part in line.split(",")] for line in read.splitlines()]
             np.testing.assert_array_equal(values, np.array(told, reference))
+
+
+def test_an_integer_may_be_written_as_a_float(tmp_path: Path) -> None:
+    found = load(six_triangles(tmp_path, graph_labels=["1.0", "+1", "-0", "0.", "1", "-0.0"]), test_share=0)
+    assert found.classes == ("0", "1")
+    rows = {row: label for part in found.splits().values() for row, label in zip(part.rows, part.labels, strict=True)}
+    assert [rows[row] for row in range(6)] == [1, 1, 0, 0, 1, 0]
 
 
 def test_twenty_problems_of_a_file_are_told(tmp_path: Path) -> None:

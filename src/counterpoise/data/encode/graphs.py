@@ -30,7 +30,7 @@ from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the layout of a cache entry changes, or graphs are made otherwise."""
 VOCABULARY, PROPERTIES, NOTES = "graph_vocabulary.json", "graphs.json", "notes.json"
 STATISTICS, PICTURE = "graph_statistics.json", "graph_statistics.png"
@@ -38,6 +38,8 @@ STATISTICS, PICTURE = "graph_statistics.json", "graph_statistics.png"
 UNKNOWN = "<unknown>"
 """Stands first among node types and sub-tokens: whatever the training split lacks."""
 _CHUNK = 2_000
+MOSTLY = 0.5
+"""Share of graphs with parse errors that is warned about; of real functions, macros break about a fifth."""
 PARSERS = ("tree-sitter", "tree-sitter-c", "tree-sitter-cpp")
 
 
@@ -234,7 +236,10 @@ class GraphEncoding(Encoding):
         if vocabulary is not None:
             key["vocabulary"] = file_checksum(vocabulary)
         build = partial(self._build, dataset, replace(config, parser=settings["parser"]), vocabulary)
-        return cache.read("graphs", key, build, partial(self._read, dataset))
+        encoded = cache.read("graphs", key, build, partial(self._read, dataset))
+        shares = {name: float(split["parse_errors"]["share"]) for name, split in encoded.notes["graphs"].items()}
+        _warn_of_parse_errors(shares, settings["parser"])
+        return encoded
 
     def learnt(self, folder: Path) -> Learnt:
         """The vocabulary and the settings of a run; of graphs that came as such there are none to make of texts."""
@@ -246,8 +251,9 @@ class GraphEncoding(Encoding):
             if settings.parser is None:
                 what = "was trained on graphs that came as such, and texts cannot be made into these."
                 raise fail("run", what, "Measure it on its own splits: python src/evaluate.py run=... split=test.")
-            graphs = vocabulary.apply(make_graphs(records, settings))
-            return GraphSplit(graphs, records.labels, records.rows)
+            named = make_graphs(records, settings)
+            _warn_of_parse_errors({"the input": float(named.parse_errors.mean())}, settings.parser)
+            return GraphSplit(vocabulary.apply(named), records.labels, records.rows)
 
         return Learnt(properties, apply)
 
@@ -288,6 +294,19 @@ class GraphEncoding(Encoding):
             splits[name] = GraphSplit(graphs, records.labels, records.rows)
         artefacts = {name: folder / name for name in (VOCABULARY, PROPERTIES, STATISTICS, PICTURE)}
         return Encoded(splits, properties, artefacts, {"graphs": notes})
+
+
+def _warn_of_parse_errors(shares: Mapping[str, float], parser: str | None) -> None:
+    """Say so where most graphs are of code that the parser could not read whole.
+
+    Args:
+        shares: graphs with such errors among all, by split.
+        parser: that made them.
+    """
+    found = ", ".join(f"{share:.0%} of {name}" for name, share in shares.items() if share > MOSTLY)
+    if found:
+        what = f"the {parser} parser could not read all of the code in most texts ({found})"
+        log.warning("%s: what it could not read are nodes of type ERROR. Is data.language right?", what)
 
 
 def make_graphs(records: Records, config: GraphsConfig) -> NamedGraphs:

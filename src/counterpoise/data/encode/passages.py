@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.data.chunks import cut_windows
+from counterpoise.data.words import UNSPACED
 
 Unit = Literal["words", "sentences"]
-_WORD = re.compile(r"\S+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 _SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’)\]]*$""")
 
 

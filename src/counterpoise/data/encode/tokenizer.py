@@ -25,6 +25,10 @@ _TEXTS, _CHARACTERS = 2_000, 4_000_000
 """Texts that are encoded together, and how long they may be together: encodings take far more memory than ids."""
 
 
+LONGEST_WORD = 256
+"""Bytes at which a word is cut before a BPE is learnt from it; a merge takes time in proportion to the longest word."""
+
+
 def check_texts(dataset: Dataset) -> None:
     """Raises ``UserError`` for records that are no texts."""
     if not dataset.train.has("text"):
@@ -43,7 +47,9 @@ def cache_key(layout: int, dataset: Dataset, settings: Mapping[str, Any], given:
     """
     key: dict[str, Any] = {"format": layout, "data": dataset_fingerprint(dataset), **settings}
     key["tokenizers"] = version("tokenizers")
-    if given is not None:
+    if given is None:
+        key["longest_word"] = LONGEST_WORD
+    else:
         # The name alone does not say what it stands for: a local folder's content may change.
         key["tokenizer"] = hashlib.blake2b(given.to_str().encode(), digest_size=16).hexdigest()
     return key
@@ -68,9 +74,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
-    """A byte-level BPE learnt from the training split alone; it can spell any text, so nothing is ever unknown."""
+    """A byte-level BPE learnt from the training split alone; it can spell any text, so nothing is ever unknown.
+
+    Words are cut at :data:`LONGEST_WORD` bytes for learning only: an encoded text is never cut there.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token=None))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    cut = pre_tokenizers.FixedLength(LONGEST_WORD)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, cut])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -80,6 +91,7 @@ def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(batches_of(train.texts), trainer=trainer, length=len(train))
+    tokenizer.pre_tokenizer = words
     cls, sep = tokenizer.token_to_id(CLS), tokenizer.token_to_id(SEP)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{CLS} $A {SEP}", special_tokens=[(CLS, cls), (SEP, sep)]

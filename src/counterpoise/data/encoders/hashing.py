@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from counterpoise.config.schema import AT_LEAST_ONE, Range
 from counterpoise.data.encoders.base import TextEncoder
+from counterpoise.data.words import TERM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,12 @@ class Hashing(TextEncoder):
     def __init__(self, config: HashingConfig) -> None:
         super().__init__(config)
         self._terms = HashingVectorizer(
-            n_features=config.size, ngram_range=(1, config.ngrams), norm="l2", alternate_sign=True, dtype=np.float32
+            n_features=config.size,
+            token_pattern=TERM,
+            ngram_range=(1, config.ngrams),
+            norm="l2",
+            alternate_sign=True,
+            dtype=np.float32,
         )
 
     @property

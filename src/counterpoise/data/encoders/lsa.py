@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from counterpoise.config.schema import AT_LEAST_ONE, Range
 from counterpoise.data.encoders.base import TextEncoder, unit_rows
+from counterpoise.data.words import TERM
 from counterpoise.errors import fail
 from counterpoise.jsonio import read_json, write_json
 
@@ -107,6 +108,7 @@ class LSA(TextEncoder):
     def _vectorizer(self) -> TfidfVectorizer:
         config = self.config
         return TfidfVectorizer(
+            token_pattern=TERM,
             ngram_range=(1, config.ngrams),
             min_df=config.min_chunks,
             max_features=config.max_terms,

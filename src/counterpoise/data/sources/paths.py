@@ -9,13 +9,15 @@ from pathlib import Path
 from counterpoise.errors import Problem, UserError, fail
 
 _SHOWN_NAMES = 12
+_SHOWN_FILES = 3
 
 
-def near(name: str, names: Iterable[str], title: str) -> str:
-    """What is there instead of ``name``, and the closest of it; a long list is cut."""
+def near(name: str, names: Iterable[str], title: str, most: int = _SHOWN_NAMES) -> str:
+    """What is there instead of ``name``, and the closest of it; of more than ``most`` only those closest to it."""
     found = [str(item) for item in names]
-    listed = ", ".join(repr(item) for item in found[:_SHOWN_NAMES])
-    more = f" and {len(found) - _SHOWN_NAMES} more" if len(found) > _SHOWN_NAMES else ""
+    shown = found if len(found) <= most else get_close_matches(name, found, n=most, cutoff=0)
+    listed = ", ".join(repr(item) for item in shown)
+    more = f" and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
     close = get_close_matches(name, found, n=1, cutoff=0.6)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{title}: {listed or 'none'}{more}.{hint}"
@@ -34,7 +36,7 @@ def existing(value: str, key: str, *, folder: bool | None = None) -> Path:
         if not (is_file or is_folder):
             parent = next(place for place in path.parents if place.is_dir())
             inside = sorted(item.name for item in parent.iterdir())
-            there = near(path.relative_to(parent).parts[0], inside, f"Found in {parent}")
+            there = near(path.relative_to(parent).parts[0], inside, f"Found in {parent}", _SHOWN_FILES)
             raise fail(key, f"there is no {kind} {value!r}. {there}")
     except (OSError, RuntimeError, ValueError, StopIteration) as error:
         raise fail(key, f"{value!r} cannot be looked up ({error}).") from None
@@ -61,7 +63,7 @@ def split_files(folder: Path, key: str, suffixes: Sequence[str]) -> dict[str, Pa
         elif here:
             found[split] = folder / here[0]
         elif split != "test":
-            listed = near(split, names, f"Found in {folder}")
+            listed = near(split, names, f"Found in {folder}", _SHOWN_FILES)
             what = f"there is no {split} split: expected a file {split}{' or '.join(suffixes[:3])}."
             problems.append(Problem(key, f"{what} {listed}"))
     if problems:

@@ -19,6 +19,7 @@ from counterpoise.data.sources.paths import existing
 from counterpoise.data.sources.reading import Collector, check_classes
 from counterpoise.data.sources.shares import LISTED, SplitConfig, edge_type_problems, split_notes, split_records
 from counterpoise.data.sources.sheet import Fault
+from counterpoise.data.sources.spelling import INTEGER, label_spelling
 from counterpoise.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -341,10 +342,12 @@ def _edges(values: Array | None, faults: list[Fault]) -> Array | None:
 def _label(values: Array | None, faults: list[Fault]) -> int | None:
     if values is None:
         faults.append(Fault("no label", "has no 'y'; expected its class, an integer."))
-    elif values.size != 1 or not _whole(values):
-        faults.append(Fault("bad label", f"'y' is {_shape(values)}; expected one integer, the class."))
-    else:
-        return int(values.reshape(-1)[0])
+        return None
+    if values.size == 1:
+        value = values.reshape(-1)[0].item()
+        if _whole(values) or INTEGER.fullmatch(label_spelling(value) or ""):
+            return int(value)
+    faults.append(Fault("bad label", f"'y' is {_shape(values)}; expected one integer, the class."))
     return None
 
 

@@ -15,6 +15,7 @@ from counterpoise.data.records import Records
 from counterpoise.data.sources.formats import read_sheet
 from counterpoise.data.sources.paths import near
 from counterpoise.data.sources.sheet import SHORTEN, Fault, Sheet, short
+from counterpoise.data.sources.spelling import plain
 from counterpoise.errors import Problem, UserError, fail
 
 log = logging.getLogger(__name__)
@@ -195,6 +196,16 @@ def text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object],
     return check
 
 
+def plain_text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object], object]:
+    """Check of a column of texts that are told apart by what they say, as criteria are; kept in one spelling."""
+    as_text = text(name, max_bytes, remedy)
+
+    def check(value: object) -> object:
+        return as_text((plain(value) or (" " if value else "")) if isinstance(value, str) else value)
+
+    return check
+
+
 def _not_text(name: str, value: object) -> Fault:
     if value is None:
         return Fault("null text", f"{name!r} is null; expected a string.")
@@ -213,7 +224,7 @@ def identifier(name: str, max_bytes: int = 10_000) -> Callable[[object], object]
 
 
 def check_classes(splits: Mapping[str, Records], where: str) -> None:
-    """Every class must be there to learn from; one that is only missing from valid or test is worth a warning.
+    """Every class must be there to learn from; one that only valid or test lacks is told once all splits are made.
 
     Raises:
         UserError: if a split is empty, there is one class only, or the first of ``splits``, which is learnt from,
@@ -234,5 +245,3 @@ def check_classes(splits: Mapping[str, Records], where: str) -> None:
         absent = ", ".join(repr(classes[index]) for index in np.flatnonzero(count == 0))
         if absent and name == first:
             raise fail(where, f"{name} has no record of class {absent}, so it cannot be learnt.")
-        if absent:
-            log.warning("%s has no record of class %s", name, absent)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from counterpoise.config.schema import NON_NEGATIVE, Range
+from counterpoise.config.schema import SEED, Range
 from counterpoise.data.records import Records
 from counterpoise.data.sources.base import SourceConfig
 from counterpoise.data.splits import Shares, stratified
@@ -26,7 +26,7 @@ class SplitConfig(SourceConfig):
     """Share of the records for validation."""
     test_share: Annotated[float, Range(ge=0, lt=1)] = 0.1
     """Share of the records for the test; 0 for no test split."""
-    split_seed: Annotated[int, NON_NEGATIVE] = 0
+    split_seed: Annotated[int, SEED] = 0
     """Fixes the split; apart from ``seed``, so that runs of different seeds are measured on the same records."""
 
     def problems(self) -> Iterable[Problem]:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from counterpoise.config.schema import NON_NEGATIVE, Range
+from counterpoise.config.schema import ANY_INTEGER, SEED, Range
 from counterpoise.data.records import Dataset, Records
 from counterpoise.data.sources.base import Source, SourceConfig
 from counterpoise.data.sources.formats import SUFFIXES, SUFFIXES_SHOWN
-from counterpoise.data.sources.labels import any_label, index_labels, label_of
+from counterpoise.data.sources.labels import any_label, group_of, index_labels, label_of
 from counterpoise.data.sources.paths import existing, split_files
 from counterpoise.data.sources.reading import (
     Checked,
     Collector,
     Column,
     check_classes,
-    identifier,
+    plain_text,
     read_checked,
     text,
 )
+from counterpoise.data.sources.spelling import label_spelling
 from counterpoise.data.splits import Shares, grouped, stratified
 from counterpoise.errors import Problem, UserError, fail
 
@@ -46,15 +48,16 @@ class TableConfig(SourceConfig):
     """A second text that the first is judged by, such as a question."""
     language: Literal["c", "cpp"] | None = None
     """Programming language of the texts, for models that read code graphs; null for any other text."""
-    labels: list[str | int] | None = None
-    """All labels in the order of the classes; null: those found, integers by number, strings by alphabet."""
+    labels: Annotated[list[str | int | float | bool], ANY_INTEGER] | None = None
+    """All labels in the order of the classes; null: those found, integers by number, strings by alphabet. The last of
+    two, class 1, is the positive one: precision, recall, F1, PR AUC and the threshold are about it."""
     split: Literal["given", "stratified", "grouped"] | None = None
     """null: given for split files, else grouped if there is a ``group_column``, else stratified."""
     valid_share: Annotated[float, Range(gt=0, lt=1)] = 0.1
     """Share of the records, if they are split here."""
     test_share: Annotated[float, Range(ge=0, lt=1)] = 0.1
     """Share of the records, if they are split here; 0 for no test split."""
-    split_seed: Annotated[int, NON_NEGATIVE] = 0
+    split_seed: Annotated[int, SEED] = 0
     """Fixes the split; apart from ``seed``, so that runs of different seeds are measured on the same records."""
 
     def problems(self) -> Iterable[Problem]:
@@ -67,11 +70,18 @@ class TableConfig(SourceConfig):
             yield Problem("valid_share", f"and data.test_share add up to {total:g}; nothing is left to train on.")
         if self.text_column == self.label_column:
             yield Problem("label_column", f"is {self.label_column!r}, the same as data.text_column.")
-        names = [str(label) for label in self.labels or ()]
-        if self.labels is not None and len(names) < 2:
+        names = self.class_names()
+        if names is not None and len(names) < 2:
             yield Problem("labels", f"must list two classes or more, but lists {len(names)}.")
-        if len(set(names)) < len(names):
-            yield Problem("labels", "lists a label twice.")
+        if names and "" in names:
+            yield Problem("labels", "lists an empty label.")
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            yield Problem("labels", f"lists the label {twice[0]!r} twice.")
+
+    def class_names(self) -> list[str] | None:
+        """The ``labels`` as the data's are read; ``None`` where none are given."""
+        return None if self.labels is None else [label_spelling(label) or "" for label in self.labels]
 
     def _problems_of_files(self) -> Iterable[Problem]:
         files = [name for name in ("train", "valid", "test") if getattr(self, name) is not None]
@@ -150,21 +160,22 @@ class Table(Source):
     def _columns(self) -> dict[str, Column]:
         config = self._config
         longest = config.max_record_bytes
-        labels = None if config.labels is None else [str(label) for label in config.labels]
+        labels = config.class_names()
         name = config.label_column
         columns = {
             "text": Column(config.text_column, text(config.text_column, longest), "data.text_column"),
             "label": Column(name, label_of(name, labels) if labels else any_label(name), "data.label_column"),
         }
         if (group := config.group_column) is not None:
-            columns["group"] = Column(group, identifier(group), "data.group_column")
+            columns["group"] = Column(group, group_of(group), "data.group_column")
         if (criterion := config.criterion_column) is not None:
-            columns["criterion"] = Column(criterion, text(criterion, longest), "data.criterion_column")
+            columns["criterion"] = Column(criterion, plain_text(criterion, longest), "data.criterion_column")
         return columns
 
     def _classes(self, parts: dict[str, Checked], collector: Collector) -> tuple[dict[str, Checked], tuple[str, ...]]:
-        if self._config.labels is not None:
-            return parts, tuple(str(label) for label in self._config.labels)
+        given = self._config.class_names()
+        if given is not None:
+            return parts, tuple(given)
         classes, parts = index_labels(parts, collector, "data.label_column")
         return parts, classes
 

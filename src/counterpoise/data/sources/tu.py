@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from counterpoise.data.sources.sheet import Fault, short
 from counterpoise.errors import Problem, fail
 
 log = logging.getLogger(__name__)
+_POINT_ZERO = re.compile(rb"(?<=[0-9])\.0*(?=[,\s]|$)")
+"""Of an integer that was written as a float."""
 Numbers = NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
 
 
@@ -256,7 +259,7 @@ def parse_columns(
         the numbers ``[lines, columns]``, int64 or float32; problems with file and line; how many lines more
         have one.
     """
-    content = content.rstrip()
+    content = content.rstrip() if kind is float else _POINT_ZERO.sub(b"", content.rstrip())
     dtype: Any = np.int64 if kind is int else np.float32
     if not content:
         return np.empty((0, columns or 0), dtype), [], 0
