@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config.experiment import FREE
-from counterpoise.config.resolvers import job_folder
+from counterpoise.config.overrides import quoted, settings_name
 from counterpoise.errors import fail, nearest
 
 UNKNOWN = "unrecognized arguments: "
@@ -107,11 +107,6 @@ def runs_near(folder: Path) -> str:
     return f"Runs there: {', '.join(str(path.parent) for path in found)}." if found else ""
 
 
-def quoted(value: str) -> str:
-    """A value that Hydra's grammar reads as this string, whatever it holds."""
-    return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()
-
-
 def _names(texts: Sequence[str]) -> list[str]:
     """Name a multirun's folder by what is fixed and each job's by what varies, so that repeating it resumes it."""
     try:
@@ -121,20 +116,14 @@ def _names(texts: Sequence[str]) -> list[str]:
     excluded = sorted({o.key_or_group for o in overrides if not (o.is_sweep_override() or o.is_hydra_override())})
     added = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, excluded))}]"]
     if not any(override.key_or_group == "hydra.sweep.dir" for override in overrides):
-        folder = job_folder(_sweep_name(overrides)).replace("=", "_")
-        added.append(f"hydra.sweep.dir='${{paths.multirun}}/{folder}'")
+        added.append(f"hydra.sweep.dir='${{paths.multirun}}/{_sweep_name(overrides)}'")
     return added
 
 
 def _sweep_name(overrides: Sequence[Override]) -> str:
     """What varies, then what is fixed and can change a result; the same in whatever order it was given."""
     varying = sorted(o.key_or_group.rsplit(".", 1)[-1] for o in overrides if o.is_sweep_override())
-    presets = [_safe(o.get_value_string()) for o in overrides if o.key_or_group == "sweep"]
-    fixed = [o for o in overrides if not o.is_sweep_override() and o.key_or_group != "sweep"]
-    texts = sorted(_safe(o.input_line or "") for o in fixed if not o.key_or_group.startswith(("hydra", *FREE)))
-    return "-".join(["_".join([*presets, *map(_safe, varying)]) or "single", *texts])
-
-
-def _safe(text: str) -> str:
-    """As part of a folder's name."""
-    return "".join(c if c.isalnum() or c in "=._-" else "_" for c in text).strip("_")
+    presets = [str(o.value()) for o in overrides if o.key_or_group == "sweep"]
+    fixed = [o for o in overrides if not o.is_sweep_override() and not o.key_or_group.startswith(("hydra", *FREE))]
+    first = "_".join([*presets, *varying]) or "single"
+    return settings_name([o for o in fixed if o.key_or_group != "sweep"], "-", first)
