@@ -76,7 +76,8 @@ def test_a_folder_that_was_given_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["data.path='a/b c, d$(e)'", 'data.path="it\'s"', "data.path=" + "x" * 500, f"data.path='{'河山' * 90}'"]
+    "override",
+    ["data.path='a/b c, d$(e)'", 'data.path="it\'s"', "data.path=" + "x" * 500, f"data.path='{'河山' * 90}'"],
 )
 def test_a_folder_has_a_safe_name_whatever_is_fixed(override: str) -> None:
     name = folder_of(["-m", "seed=1,2", override])
@@ -88,7 +89,18 @@ def test_a_folder_has_a_safe_name_whatever_is_fixed(override: str) -> None:
 
 ALIKE = (
     *("'a/b.csv'", "'a_b.csv'", "'a b.csv'", "'ab.csv'", "'a:b.csv'", "'a=b.csv'", "'a,b.csv'", "'_a_b.csv'"),
-    *("'a_b.csv_'", "'a_b.csv,seed=1'", "'a_b.csv-seed=1'", "'é.csv'", "'e\u0301.csv'", "'~'", "'?'", "1", "'1'", "'null'"),
+    *(
+        "'a_b.csv_'",
+        "'a_b.csv,seed=1'",
+        "'a_b.csv-seed=1'",
+        "'é.csv'",
+        "'e\u0301.csv'",
+        "'~'",
+        "'?'",
+        "1",
+        "'1'",
+        "'null'",
+    ),
     *("null", "'" + "河" * 150 + "'", "'" + "河" * 151 + "'", "'" + "x" * 300 + "'", "'" + "x" * 301 + "'"),
 )
 """Values that one name could stand for."""
@@ -138,7 +150,9 @@ def test_resume_takes_up_the_overrides_of_the_run(tmp_path: Path, name: str) -> 
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"[a-z][a-z_0-9.]{0,5}", fullmatch=True), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"[a-z][a-z_0-9.]{0,5}", fullmatch=True), inner)
+    ),
     max_leaves=5,
 )
 

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
-from counterpoise.config.refusal import explain
+from counterpoise.config.refusal import explain, plugin_of
 from counterpoise.errors import (
     FailedProtocolError,
     PreemptedError,
@@ -31,6 +32,7 @@ from counterpoise.errors import (
 )
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
+from counterpoise.sweeps.search import end_trials
 
 if TYPE_CHECKING:
     from counterpoise.reports.jobs import JobSummary
@@ -125,11 +127,16 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrid
         hydra.main(config_path=str(conf.resolve()), config_name="config", execution_whitelist=TRUSTED)(task)()
     except Refused as refused:
         raise refused.error from None
-    except Exception as error:  # never a job's own: those are caught in ``task``
+    except BaseException as error:  # never a job's own: those are caught in ``task``
+        end_trials(error)
+        if not isinstance(error, Exception):
+            raise
         if Multirun.current is not None and "No trials are completed yet" in str(error):
             raise fail(
                 "sweep", "no trial finished, so there is no best configuration.", "See the failures above."
             ) from error
+        if plugin_of(error) == "hydra.launcher" and Multirun.current is not None and Multirun.current.started:
+            raise  # of the machine, or a fault: no mistake of the user's
         problems = explain(overrides, error, conf)
         if problems:
             raise UserError(problems) from error
@@ -250,16 +257,21 @@ def _remove_if_empty(folder: Path, start: Path) -> None:
         return
 
 
+def _remove_if_idle(folder: Path) -> None:
+    """Take back a multirun's folder in which no job left anything: of a dry run, or a refused one."""
+    with suppress(OSError):  # a name that is too long, say, which is told
+        if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
+            (folder / "multirun.yaml").unlink(missing_ok=True)
+            _remove_if_empty(folder, Path.cwd())
+
+
 def _summarise() -> int:
     """After a multirun, show its jobs; returns the exit code that they deserve."""
     multirun = Multirun.current
     if multirun is None:
         return EXIT_OK
     jobs = multirun.jobs()
-    left = list(multirun.path.iterdir()) if multirun.path.is_dir() else []
-    if [path.name for path in left] == ["multirun.yaml"]:  # no job left anything: a dry run, or a refused one
-        left[0].unlink()
-        _remove_if_empty(multirun.path.absolute(), Path.cwd())
+    _remove_if_idle(multirun.path.absolute())
     from counterpoise.sweeps.summary import summarise
     from counterpoise.tracking.mlflow_sweep import end_sweep
 

@@ -179,23 +179,39 @@ def _keys(node: object, where: str = "") -> Iterator[str]:
 
 def _sweeps(overrides: Iterable[Override], error: Exception) -> list[Problem]:
     """Lists of values, if it is those that Hydra refused."""
-    if "multirun" not in str(error).lower():
+    if isinstance(error, OSError) or "multirun" not in str(error).lower():
         return []
     message = "is a list of values to sweep over, but this is a single run."
     return [Problem(o.input_line or "", message, "Add -m.") for o in overrides if o.is_sweep_override()]
 
 
 def _whole(error: Exception) -> list[Problem]:
-    refused = isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error).startswith("hydra")
-    if not refused:
-        return []
-    return [Problem(getattr(error, "full_key", None) or "config", _one_line(error))]
+    """What is told of an error that no single override is to blame for."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return [Problem(getattr(error, "full_key", None) or "config", _one_line(error))]
+    where = "" if isinstance(error, OSError) else plugin_of(error)
+    if not where and _modules(error)[-1:] and _modules(error)[-1].startswith("hydra"):
+        where = "config"
+    return [Problem(where, _one_line(error))] if where else []
 
 
-def _raised_in(error: Exception) -> str:
-    """The module that raised it."""
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+def plugin_of(error: BaseException) -> str:
+    """The key of the sweeper or launcher within which something was raised, the inner one; empty where in neither."""
+    for name in reversed(_modules(error)):
+        if name.startswith(BASIC_SWEEPER):
+            return "hydra.sweeper"
+        if name.startswith("hydra_plugins.") and name.split(".")[1].endswith(("_sweeper", "_launcher")):
+            return f"hydra.{name.split('.')[1].rpartition('_')[2]}"
+    return ""
+
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper"
+"""Hydra's own; others are plugins, in packages that are named after what they are."""
+
+
+def _modules(error: BaseException) -> list[str]:
+    """The modules that an error went through, from the outer to the one that raised it."""
+    return [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
 
 
 def _one_line(error: BaseException) -> str:
