@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cli_command import SMALL, TRAIN, Answer, write_table
+from filelock import FileLock
 
 from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, EXIT_PREEMPTED, EXIT_USER
 from counterpoise.jsonio import read_json
@@ -219,6 +220,38 @@ def test_the_jobs_of_a_command_alone_decide_its_end(train: Callable[..., Answer]
     assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
 
 
+def test_a_job_waits_for_another_process_and_takes_its_result(
+    train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("-m", *SMALL, "seed=1", "hydra.sweep.dir=s")
+    assert train(*command, folder=fresh).code == EXIT_OK
+    held = FileLock(fresh / "s/job/.lock", thread_local=False)
+    held.acquire()
+    refused = train(*command, "train.folder_wait=0", folder=fresh)
+    assert "another process is training in this folder" in refused.err
+
+    def ended(path: Path) -> str:
+        held.release()
+        return path.name
+
+    monkeypatch.setattr("counterpoise.tracking.folder.near", ended)  # called for the message
+    answer = train(*command, folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert "Another process trains in job: waiting for its result" in answer.out
+    assert "This run has finished already." in answer.out
+    assert not (fresh / "s/job/failure.json").exists()
+
+
+def test_a_failure_of_an_earlier_attempt_is_gone_with_the_result(train: Callable[..., Answer], fresh: Path) -> None:
+    command = ("-m", *SMALL, "seed=1", "hydra.sweep.dir=s")
+    assert train(*command, folder=fresh).code == EXIT_OK
+    assert train(*command, "train.epochs=2", folder=fresh).code == EXIT_FAULT
+    assert train(*command, "dry_run=true", folder=fresh).code == EXIT_OK
+    assert (fresh / "s/job/failure.json").exists(), "a dry run changes nothing"
+    assert train(*command, folder=fresh).code == EXIT_OK
+    assert not (fresh / "s/job/failure.json").exists()
+
+
 def test_a_preset_of_seeds(train: Callable[..., Answer], fresh: Path) -> None:
     answer = train("-m", *SMALL, "sweep=three_seeds", folder=fresh)
     assert answer.code == EXIT_OK, answer
@@ -283,12 +316,13 @@ def test_a_dry_multirun_leaves_nothing(train: Callable[..., Answer], fresh: Path
 
 def test_jobs_in_processes_of_their_own(fresh: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    answer = process(fresh, "-m", *SMALL, "seed=1,abc", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    answer = process(fresh, "-m", *SMALL, "seed=1,1,abc", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert answer.returncode == EXIT_FAULT, answer
     assert "Traceback" not in answer.stderr
     (sweep,) = (fresh / "multirun").iterdir()
     assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
     assert not list(sweep.glob(".jobs*"))
+    assert [path.parent.name for path in sweep.glob("*/failure.json")] == ["seed_abc"], "equal jobs are trained once"
 
 
 def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: Callable[..., Answer]) -> None:
@@ -302,7 +336,8 @@ def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: 
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert running.returncode == EXIT_PREEMPTED, said
-    assert said.strip() == "SIGINT was received; all is saved. To continue: resume=run, or the same multirun again."
+    update = read_json(fresh / "run/checkpoints/last/manifest.json")["position"]["update"]
+    assert said.strip() == f"SIGINT was received; the checkpoint of update {update} is saved. To continue: resume=run."
     answer = train("resume=run", "train.epochs=1", folder=fresh)
     assert answer.code == EXIT_USER
     assert "train.epochs: was 100000, but is 1 now." in answer.problems

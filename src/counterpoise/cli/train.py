@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -17,18 +16,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
+from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
 from counterpoise.config.refusal import explain, plugin_of
 from counterpoise.errors import (
     FailedProtocolError,
-    PreemptedError,
     StorageError,
     TrainingAbortedError,
     UserError,
     fail,
-    near,
 )
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
@@ -55,9 +52,6 @@ def train(conf: Path) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise; how an error is shown is decided below
     os.environ["COUNTERPOISE_CONF"] = str(conf.resolve())  # launchers' workers inherit it
     sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # whatever a user typed can be shown
     Multirun.current = None
     code = attempt(lambda: _train(sys.argv[1:], conf))
     return gravest(code, attempt(_summarise))
@@ -166,9 +160,6 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
         sweep = None if single else Path(settings.sweep.dir)
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files, sweep)
         return run(plain, folder, invocation)
-    except PreemptedError as error:
-        begun = (folder / ".hydra" / "overrides.yaml").is_file()
-        raise PreemptedError(error.reason, near(folder) if begun else "") from None
     finally:
         _remove_if_empty(folder, Path(settings.runtime.cwd))
 
@@ -194,10 +185,10 @@ def sweep_job(config: DictConfig) -> float | None:
         the objective's score; NaN for a job that failed, which sweepers take for a failed trial; ``None`` for a dry
         run.
     """
+    escape()  # it may be called in a process of its own
     folder = Path(HydraConfig.get().runtime.output_dir)
     print(f"\nJob {folder.name}", flush=True)
     try:
-        (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
         return _for_sweeper(train_job(config))
     except Exception as error:
         _record_failure(folder, error)
@@ -240,9 +231,14 @@ def _record_failure(folder: Path, error: Exception) -> None:
     content: dict[str, Any] = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
     if isinstance(error, FailedProtocolError):
         content["protocol"] = error.protocol
+    from counterpoise.tracking.folder import FolderInUseError, RunFolder
+
     try:
-        write_json(folder / "failure.json", content)
-    except OSError as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
+        with RunFolder(folder).held():
+            write_json(folder / "failure.json", content)
+    except FolderInUseError:
+        return  # the other process says how its run ends
+    except (UserError, OSError) as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
         print(f"Job {folder.name}: failure.json could not be written: {fault}.", file=sys.stderr, flush=True)
 
 

@@ -196,7 +196,9 @@ def _whole(error: Exception) -> list[Problem]:
 
 
 def plugin_of(error: BaseException) -> str:
-    """The key of the sweeper or launcher within which something was raised, the inner one; empty where in neither."""
+    """The key of the sweeper or launcher that raised something, the inner one; empty for what comes out of a job."""
+    if any(frame.f_code.co_name == "return_value" for frame, _ in walk_tb(error.__traceback__)):
+        return ""
     for name in reversed(_modules(error)):
         if name.startswith(BASIC_SWEEPER):
             return "hydra.sweeper"
