@@ -71,6 +71,11 @@ def test_jobs_are_named_by_what_varies() -> None:
     ]
 
 
+def test_of_a_key_that_is_given_twice_the_last_counts() -> None:
+    assert excluded(["-m", "seed=1", "model=textcnn", "seed=1,2"]) == ["model"]
+    assert folder_of(["-m", "seed=1", "model=gnn", "seed=1,2", "model=textcnn"]) == "seed-model_textcnn"
+
+
 def test_a_folder_that_was_given_is_kept() -> None:
     assert sum("hydra.sweep.dir" in item for item in prepare(["-m", "seed=1,2", "hydra.sweep.dir=mine"])) == 1
 

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
 from counterpoise.config import resolvers
-from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
-from counterpoise.config.refusal import explain, plugin_of
+from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed, saved_overrides
+from counterpoise.config.overrides import settled, typed
+from counterpoise.config.refusal import Sources, explain, plugin_of
 from counterpoise.errors import (
     FailedProtocolError,
+    Problem,
     StorageError,
     TrainingAbortedError,
     UserError,
@@ -58,7 +61,9 @@ def train(conf: Path) -> int:
 
 
 def _train(arguments: list[str], conf: Path) -> int:
-    arguments = prepare(_fetched(arguments))
+    arguments = _fetched(arguments)
+    folder, given = resumed(arguments), parse_options(arguments).overrides
+    arguments = prepare(arguments)
     options = parse_options(arguments)
     caught: list[Exception] = []
     results: list[Mapping[str, Any]] = []
@@ -70,18 +75,36 @@ def _train(arguments: list[str], conf: Path) -> int:
             caught.append(error)
 
     if is_multirun(options):
-        _call_hydra(sweep_job, [*arguments, Multirun.OVERRIDE], options.overrides, conf)
+        _call_hydra(sweep_job, [*arguments, Multirun.OVERRIDE], options, conf)
     else:
-        _call_hydra(single_job, arguments, options.overrides, conf)
+        try:
+            _call_hydra(single_job, arguments, options, conf)
+        except UserError as error:
+            raise (error if folder is None else _of_saved(error, Path(folder).expanduser(), given)) from None
     if caught:
         raise caught[0]
     return _code(results[0]) if results else EXIT_OK
 
 
+def _of_saved(error: UserError, folder: Path, given: Iterable[str]) -> UserError:
+    """The same problems; those with what a run saved, and nobody has typed now, are problems of its file."""
+    keys = {_key(text) for text in saved_overrides(folder)} - {_key(text) for text in given}
+    where = str(folder / ".hydra" / "overrides.yaml")
+    how = "Start the run again without resume."
+    return UserError(
+        Problem(where, f"{each.where}: {each.message}", how) if _key(each.where) in keys else each
+        for each in error.problems
+    )
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].lstrip("+~")
+
+
 def _refuse_sweep() -> None:
     """A preset that chooses a sweep is no single run, unless what it varies is given: as by a resumed job of it."""
     settings = HydraConfig.get()
-    given = {override.partition("=")[0].lstrip("+") for override in settings.overrides.task}
+    given = {override.partition("=")[0].lstrip("+") for override in typed(settings.overrides.task)}
     varied = [key for key in settings.sweeper.get("params") or {} if key not in given]
     if varied:
         preset = settings.runtime.choices.get("experiment")
@@ -114,7 +137,7 @@ def _fetched(arguments: list[str]) -> list[str]:
     return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 
 
-def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrides: list[str], conf: Path) -> None:
+def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], options: Namespace, conf: Path) -> None:
     """Let Hydra compose the config and call ``task``, for every job if there are several."""
     sys.argv[1:] = arguments
     try:
@@ -131,7 +154,8 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrid
             ) from error
         if plugin_of(error) == "hydra.launcher" and Multirun.current is not None and Multirun.current.started:
             raise  # of the machine, or a fault: no mistake of the user's
-        problems = explain(overrides, error, conf)
+        sources = Sources(Path(options.config_path or conf), options.config_name or "config", options.config_dir)
+        problems = explain(options.overrides, error, sources)
         if problems:
             raise UserError(problems) from error
         if isinstance(error, OSError):  # of the folder of a job, which Hydra makes
@@ -151,7 +175,7 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
             _refuse_sweep()
         from counterpoise.run import Invocation, run
 
-        overrides = tuple(settings.overrides.task)
+        overrides = tuple(settled(typed(settings.overrides.task), plain))
         files = {
             "config.yaml": config,
             "hydra.yaml": OmegaConf.masked_copy(HydraConfig.instance().cfg, ["hydra"]),  # type: ignore[arg-type]
@@ -227,7 +251,7 @@ def _record_failure(folder: Path, error: Exception) -> None:
     print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = typed(HydraConfig.get().overrides.task)
     content: dict[str, Any] = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
     if isinstance(error, FailedProtocolError):
         content["protocol"] = error.protocol

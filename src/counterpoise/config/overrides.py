@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from counterpoise.names import LONGEST_FOLDER, distinct, folder_part
 
@@ -40,6 +42,37 @@ def _key(key: object) -> str:
     if not re.fullmatch(r"[\w.\-+/]+", text, re.ASCII):
         raise ValueError(f"{key!r} cannot be written as a key")
     return text
+
+
+def typed(overrides: Any) -> list[str]:
+    """A list of Hydra's, or of YAML, as it was typed: interpolations in it are left alone."""
+    listed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(text) for text in listed]
+
+
+def settled(texts: Iterable[str], config: Mapping[str, Any]) -> list[str]:
+    """Overrides with the values that their interpolations have now, so that they mean the same at any time.
+
+    Args:
+        texts: as they were typed.
+        config: the resolved config that they led to.
+    """
+    return [_settled(text, config) if "${" in text else text for text in texts]
+
+
+def _settled(text: str, config: Mapping[str, Any]) -> str:
+    override = OverridesParser.create().parse_override(text)
+    node: Any = config
+    for part in override.key_or_group.split("."):
+        if not (isinstance(node, Mapping) and part in node):
+            return text
+        node = node[part]
+    if override.is_delete() or (isinstance(node, Mapping) and not isinstance(override.value(), Mapping)):
+        return text  # an option of a group was chosen
+    try:
+        return f"{override.get_key_element()}={literal(node)}"
+    except ValueError:
+        return text
 
 
 def settings_name(overrides: Iterable[Override], separator: str, before: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import ListConfig, OmegaConf
 
-from counterpoise.config.overrides import settings_name
+from counterpoise.config.overrides import settings_name, typed
 
 
 def if_set(value: Any, then: Any, otherwise: Any) -> Any:
@@ -37,8 +37,8 @@ def job_folder(overrides: Sequence[str], excluded: Sequence[str] = ()) -> str:
         overrides: all overrides of the job, as Hydra holds them.
         excluded: keys that do not vary.
     """
-    texts = OmegaConf.to_container(overrides, resolve=False) if isinstance(overrides, ListConfig) else overrides
-    parsed = OverridesParser.create().parse_overrides(list(texts))  # type: ignore[arg-type]
+    texts = typed(overrides) if isinstance(overrides, ListConfig) else list(overrides)
+    parsed = OverridesParser.create().parse_overrides(texts)
     return settings_name([each for each in parsed if each.key_or_group not in excluded], ",") or "job"
 
 

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from counterpoise.config.overrides import typed
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.sweeps.search import check_search, swept
 from counterpoise.tracking.addresses import has_credentials
@@ -26,7 +27,7 @@ class Refused(BaseException):
 
 def _check_counts(config: DictConfig) -> None:
     """Raises ``UserError`` for several numbers of folds beside ``sweep=kfold``, which has one range of them."""
-    varied = [text for text in config.hydra.overrides.task if text.startswith("folds.count=") and "," in text]
+    varied = [text for text in typed(config.hydra.overrides.task) if text.startswith("folds.count=") and "," in text]
     if varied and "fold" in (config.hydra.sweeper.get("params") or {}):
         what = f"{varied[0].partition('=')[2]} are several, but the folds of a sweep are one range."
         raise fail("folds.count", what, "Give one command for each.")
@@ -34,7 +35,7 @@ def _check_counts(config: DictConfig) -> None:
 
 def _check_addresses(config: DictConfig) -> None:
     """Raises ``UserError`` for a password: what was typed is kept in ``multirun.yaml`` before a job could refuse it."""
-    for text in config.hydra.overrides.task:
+    for text in typed(config.hydra.overrides.task):
         key, _, value = text.partition("=")
         if key.lstrip("+~").startswith("tracker") and has_credentials(value.strip("'\"")):
             what = "must hold no password: it is kept in the multirun's files."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from counterpoise.config.overrides import typed
 from counterpoise.config.schema import AT_LEAST_ONE, SHARE, Range, parse
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, first_line
@@ -85,11 +86,11 @@ def _settings(sweeper: DictConfig) -> Iterator[Problem]:
         yield Problem(f"{SWEEPER}.direction", what, "An objective that is minimised is negated for the search.")
 
 
-def swept(sweeper: DictConfig, task: Iterable[str]) -> list[Override]:
+def swept(sweeper: DictConfig, task: ListConfig) -> list[Override]:
     """What is searched: of the sweeper's own parameters and the command's, which win."""
     params = OmegaConf.to_container(sweeper.get("params") or OmegaConf.create({}), resolve=True)
     assert isinstance(params, Mapping)
-    texts = [*(f"{key!s}={value}" for key, value in params.items()), *task]
+    texts = [*(f"{key!s}={value}" for key, value in params.items()), *typed(task)]
     overrides = {each.get_key_element(): each for each in OverridesParser.create().parse_overrides(texts)}
     return [override for override in overrides.values() if override.is_sweep_override()]
 
