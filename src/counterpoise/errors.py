@@ -76,24 +76,26 @@ class FailedProtocolError(TrainingAbortedError):
 
 
 class PreemptedError(KeyboardInterrupt):
-    """A signal ended the run early; what there was to save is saved. Exit code 75.
+    """A signal ended the run early. Exit code 75: the same command, or ``resume=``, goes on.
 
     A ``KeyboardInterrupt``, so that a sweeper that goes on after a failed job does not go on after this.
 
     Args:
         reason: which signal.
-        where: the run folder to resume, as a user would type it; empty where nothing had begun.
+        kept: what is on the disk.
+        how: what to do to go on.
     """
 
     exit_code = 75
 
-    def __init__(self, reason: str, where: str = "") -> None:
-        self.reason, self.where = reason, where
-        super().__init__(reason, where)
+    def __init__(
+        self, reason: str, kept: str = "nothing was saved yet", how: str = "give the same command again"
+    ) -> None:
+        self.reason, self.kept, self.how = reason, kept, how
+        super().__init__(reason, kept, how)
 
     def __str__(self) -> str:
-        how = f"resume={self.where}, or the same multirun again" if self.where else "give the same command again"
-        return f"{self.reason}; all is saved. To continue: {how}."
+        return f"{self.reason}; {self.kept}. To continue: {self.how}."
 
 
 class OutOfMemoryError(TrainingAbortedError):

@@ -24,6 +24,7 @@ from counterpoise.job import build_loss
 from counterpoise.jsonio import read_json, to_plain, write_json
 from counterpoise.measuring import calibration, figures, keep
 from counterpoise.metrics import ObjectiveConfig
+from counterpoise.names import LONGEST_FILE, distinct
 from counterpoise.opening import OpenedModel, open_model, open_run, told_split
 from counterpoise.reports.predictions import UnusableError, read_predictions
 from counterpoise.tracking.console import result_table, show_table
@@ -143,7 +144,8 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
     assert config.input is not None
     if config.split is not None:
         raise fail("split", "cannot be given together with input.", "Leave one out.")
-    name = f"input_{bare_name(Path(config.input))}"
+    bare = bare_name(Path(config.input))
+    name = f"input_{distinct(bare, bare, LONGEST_FILE)}"
     _refuse_others(_path(config, name), config.input)
     opened, learnt = open_model(Path(config.run).expanduser(), config.extensions)
     limit = opened.experiment["data"].config.max_record_bytes

@@ -167,7 +167,7 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     title = f"{split} split, best checkpoint (epoch {result['best_epoch']}), beside {beside}"
     show_table(console, result_table(title, rows))
     if "diagnosis" in result:  # not in one of an earlier version
-        show_findings(console, result["diagnosis"])
+        show_findings(console, result["diagnosis"], result["status"])
     if "protocol" in result:
         show_protocol(console, result["protocol"])
     console.print(f"Run folder: {near(folder)}", soft_wrap=True)

@@ -7,6 +7,7 @@ import logging
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from counterpoise.data.records import Dataset
 from counterpoise.data.words import warn_of_texts_without_blanks
 from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
-from counterpoise.errors import UserError
+from counterpoise.errors import PreemptedError, UserError
 from counterpoise.features import FrozenFeatures, check_features
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import Job, build_loss
@@ -34,6 +35,7 @@ from counterpoise.jsonio import read_json, to_plain
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics, undefined_metrics
 from counterpoise.plan import Plan, describe, describe_parameters, detect, make_plan, read_profiles, settle_hardware
+from counterpoise.preemption import Leavings
 from counterpoise.reports.after import explained
 from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import earlier_result, show_result
@@ -77,11 +79,17 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
         StorageError: if the disk failed, and did not come back.
     """
     signals = SignalGuard()
-    with signals.listening():
-        return _run(config, folder, invocation, signals)
+    leavings = Leavings(RunFolder(folder), multirun=invocation.sweep is not None)
+    try:
+        with signals.listening():
+            return _run(config, folder, invocation, signals, leavings)
+    except PreemptedError as error:
+        raise leavings.said(error) from None
 
 
-def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signals: SignalGuard) -> dict[str, Any]:
+def _run(
+    config: Mapping[str, Any], folder: Path, invocation: Invocation, signals: SignalGuard, leavings: Leavings
+) -> dict[str, Any]:
     console = make_console()
     experiment = check(config)
     check_available(experiment.trackers)
@@ -94,7 +102,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     loss = build_loss(experiment, dataset)
     objective = build_objective(experiment, dataset)
     experiment.sections["decision"].check_classes(len(dataset.classes))
-    run_folder, data_fingerprint = RunFolder(folder), dataset_fingerprint(dataset)
+    run_folder, data_fingerprint = leavings.folder, dataset_fingerprint(dataset)
     try:
         branches = open_branches(experiment, dataset, data_fingerprint)
         experiment.build_encoding().check(dataset)
@@ -103,7 +111,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         if result is None:
             raise
         log.warning("This run has finished, but could not be made again: %s", error)
-        return _show_finished(console, result, folder)
+        return _show_finished(console, result, run_folder)
     branch_facts = _branch_facts(branches)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
@@ -114,7 +122,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     if experiment.plain.dry_run:
         return {"status": "dry_run", "plan": asdict(plan)}
 
-    cache = Cache(Path(experiment.plain.paths.cache).expanduser())
+    cache = leavings.cache = Cache(Path(experiment.plain.paths.cache).expanduser())
     storage = Storage(folder, experiment.plain.train.storage_wait)
 
     @functools.cache  # the data are encoded once, and not for a run that has finished
@@ -152,7 +160,8 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
             features=functools.cache(lambda: frozen.splits(experiment["model"])),
         )
 
-    with run_folder.held(), mirror:
+    wait = 0.0 if invocation.sweep is None else experiment.plain.train.folder_wait
+    with run_folder.held(wait, console.print), mirror:
         settled, measured = plan, None
         if plan.lr is None:
             # What is another run's is refused before anything is measured.
@@ -170,7 +179,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
         settings = settings_fingerprint(config, data_fingerprint, settled, branch_facts)
         result = earlier_result(run_folder.result, settings)
         if result is not None:
-            return _show_finished(console, result, folder)
+            return _show_finished(console, result, run_folder)
         ready = replace(job(), plan=settled, settings=settings)
         trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
         console.print(f"{'parameters':>14}  {describe_parameters(trainer.module)}")
@@ -194,10 +203,12 @@ def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str
         console.print(f"{name:>14}  {value}")
 
 
-def _show_finished(console: Console, result: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What an earlier command came to."""
+def _show_finished(console: Console, result: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+    """What an earlier command came to; that a later one failed, with other settings say, is told no longer."""
+    with suppress(OSError):  # a folder that is kept where nothing can be written
+        folder.failure.unlink(missing_ok=True)
     console.print("This run has finished already.")
-    show_result(console, result, folder)
+    show_result(console, result, folder.path)
     return result
 
 

@@ -297,3 +297,13 @@ def test_help_lists_every_key_and_needs_no_torch() -> None:
     assert "torch" not in done.stderr
     for name in field_types(EvaluateConfig):
         assert f"  {name}=" in USAGE
+
+
+def test_the_figures_of_a_file_with_a_long_name_fit_into_a_name(
+    finished: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "a"):
+        table = write_test_split(finished("tokens"), tmp_path / f"{'数' * 78}{name}.jsonl", labels=True)
+        given = [f"run={finished('tokens')}", f"input={table}", f"out={tmp_path / 'out'}"]
+        assert evaluate(given) == EXIT_OK, capsys.readouterr().err
+    assert len(list((tmp_path / "out").glob("evaluation_input_数*.json"))) == 2

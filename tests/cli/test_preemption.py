@@ -17,8 +17,11 @@ from cli_command import SMALL, TRAIN, Answer, write_table
 from safetensors.numpy import load_file
 
 from counterpoise.cli.exits import EXIT_OK, EXIT_PREEMPTED
+from counterpoise.data.encode.tokens import Tokens
+from counterpoise.engine.keeper import Keeper
 from counterpoise.events import UpdateEvent
 from counterpoise.tracking.console import ConsoleObserver
+from counterpoise.tracking.files import FileRecorder
 
 LONGER = ("train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0", "early_stopping.enabled=false")
 
@@ -62,7 +65,7 @@ def test_a_preempted_run_resumes_exactly(
     answer = train(*SMALL, *LONGER, "hydra.run.dir=run", folder=fresh)
     monkeypatch.undo()
     assert answer.code == EXIT_PREEMPTED
-    message = f"{number.name} was received; all is saved. To continue: resume=run, or the same multirun again."
+    message = f"{number.name} was received; the checkpoint of update 4 is saved. To continue: resume=run."
     assert answer.err.strip() == message
     manifest = json.loads((fresh / "run" / "checkpoints" / "last" / "manifest.json").read_text())
     assert manifest["position"]["update"] == 4  # in the midst of an epoch, and between two checkpoints
@@ -79,7 +82,10 @@ def test_a_multirun_ends_with_the_job_and_goes_on_with_it(
 ) -> None:
     preempting(signal.SIGTERM)
     command = ("-m", "seed=1,2", *SMALL, *LONGER, "hydra.sweep.dir=s")
-    assert train(*command, folder=fresh).code == EXIT_PREEMPTED
+    first = train(*command, folder=fresh)
+    assert first.code == EXIT_PREEMPTED
+    said = "SIGTERM was received; the checkpoint of update 4 is saved. To continue: give the same command again."
+    assert said in first.err
     assert not (fresh / "s" / "seed_2").exists()
     assert train(*command, folder=fresh).code == EXIT_PREEMPTED  # the second job's turn
     answer = train(*command, folder=fresh)
@@ -90,11 +96,43 @@ def test_a_multirun_ends_with_the_job_and_goes_on_with_it(
 def test_a_signal_before_anything_has_begun(
     fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("counterpoise.run.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Tokens, "encode", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_PREEMPTED
-    assert answer.err.strip().endswith("To continue: give the same command again.")
+    said = "SIGTERM was received; nothing was saved yet. To continue: give the same command again."
+    assert answer.err.strip() == said
     assert not (fresh / "run").exists()
+
+
+def test_a_signal_after_the_data_are_encoded(
+    fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoise.run.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
+    assert answer.code == EXIT_PREEMPTED
+    kept = "nothing was saved yet but encoded data, in .cache/counterpoise"
+    assert answer.err.strip() == f"SIGINT was received; {kept}. To continue: give the same command again."
+    assert list((fresh / ".cache/counterpoise").glob("tok*"))
+    assert not (fresh / "run").exists()
+
+
+def test_a_signal_before_the_first_checkpoint_and_after_the_last(
+    fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileRecorder, "on_start", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Keeper, "save_last", lambda *_, **__: None)
+    answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
+    monkeypatch.undo()
+    assert answer.code == EXIT_PREEMPTED
+    said = "no checkpoint was written yet. To continue: resume=run, which starts at the beginning."
+    assert answer.err.strip() == f"SIGTERM was received; {said}"
+    monkeypatch.setattr("counterpoise.job.draw_run", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    answer = train("resume=run", "report.plots=true", folder=fresh)
+    monkeypatch.undo()
+    assert answer.code == EXIT_PREEMPTED
+    said = "the result of the run is saved. To continue: resume=run."
+    assert answer.err.strip() == f"SIGTERM was received; {said}"
+    assert train("resume=run", folder=fresh).code == EXIT_OK
 
 
 # submitit requeues a preempted job on SIGUSR2; its local executor does so for real.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cli_command import SMALL, TRAIN, Answer, write_table
+from filelock import FileLock
 
 from counterpoise.cli.exits import EXIT_FAULT, EXIT_OK, EXIT_PREEMPTED, EXIT_USER
 from counterpoise.jsonio import read_json
@@ -219,6 +221,38 @@ def test_the_jobs_of_a_command_alone_decide_its_end(train: Callable[..., Answer]
     assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
 
 
+def test_a_job_waits_for_another_process_and_takes_its_result(
+    train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("-m", *SMALL, "seed=1", "hydra.sweep.dir=s")
+    assert train(*command, folder=fresh).code == EXIT_OK
+    held = FileLock(fresh / "s/job/.lock", thread_local=False)
+    held.acquire()
+    refused = train(*command, "train.folder_wait=0", folder=fresh)
+    assert "another process is training in this folder" in refused.err
+
+    def ended(path: Path) -> str:
+        held.release()
+        return path.name
+
+    monkeypatch.setattr("counterpoise.tracking.folder.near", ended)  # called for the message
+    answer = train(*command, folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert "Another process trains in job: waiting for its result" in answer.out
+    assert "This run has finished already." in answer.out
+    assert not (fresh / "s/job/failure.json").exists()
+
+
+def test_a_failure_of_an_earlier_attempt_is_gone_with_the_result(train: Callable[..., Answer], fresh: Path) -> None:
+    command = ("-m", *SMALL, "seed=1", "hydra.sweep.dir=s")
+    assert train(*command, folder=fresh).code == EXIT_OK
+    assert train(*command, "train.epochs=2", folder=fresh).code == EXIT_FAULT
+    assert train(*command, "dry_run=true", folder=fresh).code == EXIT_OK
+    assert (fresh / "s/job/failure.json").exists(), "a dry run changes nothing"
+    assert train(*command, folder=fresh).code == EXIT_OK
+    assert not (fresh / "s/job/failure.json").exists()
+
+
 def test_a_preset_of_seeds(train: Callable[..., Answer], fresh: Path) -> None:
     answer = train("-m", *SMALL, "sweep=three_seeds", folder=fresh)
     assert answer.code == EXIT_OK, answer
@@ -283,12 +317,13 @@ def test_a_dry_multirun_leaves_nothing(train: Callable[..., Answer], fresh: Path
 
 def test_jobs_in_processes_of_their_own(fresh: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    answer = process(fresh, "-m", *SMALL, "seed=1,abc", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    answer = process(fresh, "-m", *SMALL, "seed=1,1,abc", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert answer.returncode == EXIT_FAULT, answer
     assert "Traceback" not in answer.stderr
     (sweep,) = (fresh / "multirun").iterdir()
     assert [job["status"] for job in read_json(sweep / "summary.json")["jobs"]] == ["finished", "failed"]
     assert not list(sweep.glob(".jobs*"))
+    assert [path.parent.name for path in sweep.glob("*/failure.json")] == ["seed_abc"], "equal jobs are trained once"
 
 
 def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: Callable[..., Answer]) -> None:
@@ -302,7 +337,8 @@ def test_ctrl_c_ends_with_a_hint_and_the_run_can_be_resumed(fresh: Path, train: 
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert running.returncode == EXIT_PREEMPTED, said
-    assert said.strip() == "SIGINT was received; all is saved. To continue: resume=run, or the same multirun again."
+    update = read_json(fresh / "run/checkpoints/last/manifest.json")["position"]["update"]
+    assert said.strip() == f"SIGINT was received; the checkpoint of update {update} is saved. To continue: resume=run."
     answer = train("resume=run", "train.epochs=1", folder=fresh)
     assert answer.code == EXIT_USER
     assert "train.epochs: was 100000, but is 1 now." in answer.problems
@@ -339,3 +375,104 @@ def test_another_working_directory_with_an_extension(fresh: Path, train: Callabl
     answer = train(*SMALL, *mine, folder=elsewhere)
     assert answer.code == EXIT_OK, answer
     assert (elsewhere / "run" / "mine").read_text() == "finished"
+
+
+def weights(run: Path) -> bytes:
+    return (run / "checkpoints/last/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("a (1),b=c.csv", "data.path=${oc.env:COUNTERPOISE_TEST_DATA}"),
+        ("a,b [1] {2}.csv", "data.path='a,b [1] {2}.csv'"),
+        ("${x}.csv", 'data.path="\\${x}.csv"'),
+        ("it's.csv", 'data.path="it\'s.csv"'),
+    ],
+)
+def test_a_run_is_resumed_whatever_its_overrides_hold(
+    name: str, override: str, train: Callable[..., Answer], fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fresh / "tiny.csv").rename(fresh / name)
+    given = [each for each in SMALL if not each.startswith("data.path=")]
+    monkeypatch.setenv("COUNTERPOISE_TEST_DATA", name)
+    assert train(*given, override, "hydra.run.dir=run", folder=fresh).code == EXIT_OK
+    monkeypatch.delenv("COUNTERPOISE_TEST_DATA")
+    before = weights(fresh / "run")
+    (fresh / "run/result.json").unlink()
+    shutil.rmtree(fresh / "run/checkpoints")
+    answer = train("resume=run", folder=fresh)
+    assert answer.code == EXIT_OK, answer.err
+    assert weights(fresh / "run") == before
+
+
+def test_what_a_run_saved_and_nobody_typed_is_told_of_its_file(train: Callable[..., Answer], fresh: Path) -> None:
+    saved = fresh / "run/.hydra/overrides.yaml"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("- train.epoch=1\n- data.path=a b=c\n")
+    answer = train("resume=run", "modle=x", folder=fresh)
+    assert answer.code == EXIT_USER
+    assert answer.problems[0].startswith("run/.hydra/overrides.yaml: data.path=a b=c: cannot be read: ")
+    saved.write_text("- train.epoch=1\n")
+    assert train("resume=run", "modle=x", folder=fresh).problems == [
+        "run/.hydra/overrides.yaml: train.epoch: unknown key. Start the run again without resume.",
+        "modle: unknown key. Did you mean 'model'?",
+    ]
+
+
+def test_configs_of_a_folder_of_ones_own(train: Callable[..., Answer], fresh: Path) -> None:
+    (fresh / "mine/experiment").mkdir(parents=True)
+    (fresh / "mine/experiment/short.yaml").write_text("# @package _global_\ntrain: {epochs: 1}\n")
+    own = ("--config-dir", "mine")
+    answer = train(*own, *SMALL, "experiment=short", "train.epoch=3", folder=fresh)
+    assert answer.problems == ["train.epoch: unknown key. Did you mean 'train.epochs'?"]
+    answer = train(*SMALL, f"hydra.searchpath=[file://{fresh}/mine]", "experiment=shot", folder=fresh)
+    assert answer.problems == ["experiment: has no option 'shot'. Did you mean 'short'?"]
+    assert train("--config-dir", "none", *SMALL, folder=fresh).problems == ["--config-dir: 'none' is no folder."]
+    assert train(*own, *SMALL, "experiment=short", "hydra.run.dir=run", folder=fresh).code == EXIT_OK
+    needed = f"--config-dir {fresh / 'mine'}"
+    assert train("resume=run", folder=fresh).problems == [
+        f"resume: the run was started with {needed}, which it needs. Add {needed}."
+    ]
+    assert train(*own, "resume=run", folder=fresh).code == EXIT_OK
+
+
+def test_a_folder_that_cannot_be_named_so_is_told_once(train: Callable[..., Answer], fresh: Path) -> None:
+    for key in ("hydra.sweep.dir", "hydra.sweep.subdir"):
+        answer = train("-m", *SMALL, "seed=1,2", f"{key}={'x' * 300}", folder=fresh)
+        assert answer.code == EXIT_USER
+        assert len(answer.problems) == 1
+        assert answer.problems[0].endswith(": cannot be written: File name too long.")
+        assert untouched(fresh)
+    answer = train(*SMALL, f"hydra.run.dir={'x' * 300}", folder=fresh)
+    assert answer.problems == [f"{'x' * 300}: cannot be written: File name too long."]
+
+
+def test_paths_that_differ_by_a_sign_have_jobs_of_their_own(train: Callable[..., Answer], fresh: Path) -> None:
+    (fresh / "a").mkdir()
+    for name in ("a/b.csv", "a_b.csv"):
+        shutil.copy(fresh / "tiny.csv", fresh / name)
+    answer = train("-m", *SMALL, "data.path='a/b.csv','a_b.csv'", "hydra.sweep.dir=s", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert len(list(fresh.glob("s/*/result.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["sweep=optuna", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials: must be >= 1, but is 0."),
+        (["sweep=optuna", "optimizer.lr=tag(log,interval(0,1))"], "optimizer.lr: tag(log,interval(0,1)) cannot be"),
+        (["sweep=optuna", "seed=1,2,3"], "seed: would be searched for as if it were a setting: the luckiest"),
+        (["sweep=optuna", "hydra.sweeper.storage=sqlite:///no/s.db"], "hydra.sweeper.storage: the folder no does not"),
+        (["seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher: n_jobs == 0"),
+        (["seed=1,2", "hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size: must be >= 1 or null"),
+    ],
+)
+def test_what_a_sweeper_cannot_do_is_one_line_and_leaves_nothing(
+    given: list[str], problem: str, train: Callable[..., Answer], fresh: Path
+) -> None:
+    answer = train("-m", *SMALL, *given, folder=fresh)
+    assert answer.code == EXIT_USER
+    assert answer.err.startswith(f"1 problem:\n  {problem}")
+    assert len(answer.err.splitlines()) == 2
+    assert untouched(fresh)

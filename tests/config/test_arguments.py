@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from counterpoise.config.arguments import is_multirun, parse_options, prepare, quoted
-from counterpoise.config.resolvers import LONGEST_FOLDER, job_folder
+from counterpoise.config.arguments import is_multirun, parse_options, prepare
+from counterpoise.config.overrides import literal, quoted
+from counterpoise.config.resolvers import job_folder
 from counterpoise.errors import UserError
+from counterpoise.names import LONGEST_FOLDER
 
 
 def folder_of(arguments: list[str]) -> str:
@@ -69,23 +71,69 @@ def test_jobs_are_named_by_what_varies() -> None:
     ]
 
 
+def test_of_a_key_that_is_given_twice_the_last_counts() -> None:
+    assert excluded(["-m", "seed=1", "model=textcnn", "seed=1,2"]) == ["model"]
+    assert folder_of(["-m", "seed=1", "model=gnn", "seed=1,2", "model=textcnn"]) == "seed-model_textcnn"
+
+
 def test_a_folder_that_was_given_is_kept() -> None:
     assert sum("hydra.sweep.dir" in item for item in prepare(["-m", "seed=1,2", "hydra.sweep.dir=mine"])) == 1
 
 
-@pytest.mark.parametrize("override", ["data.path='a/b c, d$(e)'", 'data.path="it\'s"', "data.path=" + "x" * 500])
+@pytest.mark.parametrize(
+    "override",
+    ["data.path='a/b c, d$(e)'", 'data.path="it\'s"', "data.path=" + "x" * 500, f"data.path='{'河山' * 90}'"],
+)
 def test_a_folder_has_a_safe_name_whatever_is_fixed(override: str) -> None:
     name = folder_of(["-m", "seed=1,2", override])
     assert "/" not in name
-    assert len(name) <= LONGEST_FOLDER
+    assert len(name.encode()) <= LONGEST_FOLDER
     assert all(c.isalnum() or c in "._-" for c in name)
+    assert folder_of(["-m", override, "seed=1,2"]) == name
+
+
+ALIKE = (
+    *("'a/b.csv'", "'a_b.csv'", "'a b.csv'", "'ab.csv'", "'a:b.csv'", "'a=b.csv'", "'a,b.csv'", "'_a_b.csv'"),
+    *(
+        "'a_b.csv_'",
+        "'a_b.csv,seed=1'",
+        "'a_b.csv-seed=1'",
+        "'é.csv'",
+        "'e\u0301.csv'",
+        "'~'",
+        "'?'",
+        "1",
+        "'1'",
+        "'null'",
+    ),
+    *("null", "'" + "河" * 150 + "'", "'" + "河" * 151 + "'", "'" + "x" * 300 + "'", "'" + "x" * 301 + "'"),
+)
+"""Values that one name could stand for."""
+
+
+def test_other_values_give_other_folders_to_multiruns_and_jobs() -> None:
+    multiruns = {folder_of(["-m", "seed=1,2", f"data.path={value}"]) for value in ALIKE}
+    jobs = {job_folder([f"data.path={value}", "seed=1"]) for value in ALIKE}
+    assert len(multiruns) == len(jobs) == len(ALIKE)
+    assert max(len(name.encode()) for name in multiruns | jobs) <= LONGEST_FOLDER
+
+
+def test_a_value_with_or_without_quotes_is_one_value() -> None:
+    assert job_folder(["data.path='tiny.csv'"]) == job_folder(["data.path=tiny.csv"]) == "data.path_tiny.csv"
+    assert folder_of(["-m", "seed=1,2", "data.path='tiny.csv'"]) == "seed-data.path_tiny.csv"
+
+
+def test_a_jobs_folder_says_what_varies() -> None:
+    overrides = ["seed=1", "optimizer.lr=0.001", "model=demo", "data.path=${oc.env:NOBODY}"]
+    assert job_folder(OmegaConf.create(overrides), ["model", "data.path"]) == "optimizer.lr_0.001,seed_1"
+    assert job_folder(["optimizer.lr=1e-3", "seed=-1"]) == "optimizer.lr_0.001,seed_-1"
+    assert job_folder(["seed=1"], ["seed"]) == job_folder([]) == "job"
 
 
 def test_long_names_are_cut_but_differ() -> None:
-    names = {job_folder("x" * 200 + str(number)) for number in range(50)}
+    names = {job_folder(["x=" + "x" * 200 + str(number)]) for number in range(50)}
     assert len(names) == 50
     assert max(map(len, names)) == LONGEST_FOLDER
-    assert job_folder("") == "job"
 
 
 def saved_run(folder: Path, overrides: list[str]) -> Path:
@@ -105,9 +153,28 @@ def test_resume_takes_up_the_overrides_of_the_run(tmp_path: Path, name: str) -> 
     assert OmegaConf.create({"x": value}).x == str(folder)
 
 
-@given(st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="\\$"), min_size=1))
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"[a-z][a-z_0-9.]{0,5}", fullmatch=True), inner)
+    ),
+    max_leaves=5,
+)
+
+
+@given(PLAIN)
+@example("${x}")
+@example("\\${x}")
+@example("a (1),b=c.csv'\\")
+def test_any_value_can_be_written_for_hydra(value: object) -> None:
+    read = OverridesParser.create().parse_override(f"x={literal(value)}").value()
+    assert OmegaConf.to_container(OmegaConf.create({"x": read}), resolve=True) == {"x": value}
+
+
+@given(st.text(min_size=1))
 def test_any_text_can_be_quoted(text: str) -> None:
-    assert OverridesParser.create().parse_override(f"x={quoted(text)}").value() == text
+    value = OverridesParser.create().parse_override(f"x={quoted(text)}").value()
+    assert OmegaConf.create({"x": value}).x == text
 
 
 @pytest.mark.parametrize("nothing", ["resume=", "resume=null", "resume=''"])

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from counterpoise.config import resolvers
-from counterpoise.config.refusal import explain
+from counterpoise.config.refusal import Sources, explain
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -26,7 +26,7 @@ def said(*texts: str) -> list[str]:
     """The problems of a command line, which Hydra must have refused."""
     with initialize_config_dir(str(CONF)), pytest.raises(Exception) as caught:  # noqa: PT011
         compose("config", overrides=list(texts))
-    return [str(problem) for problem in explain(texts, caught.value, CONF)]
+    return [str(problem) for problem in explain(texts, caught.value, Sources(CONF))]
 
 
 def test_several_unknown_keys_at_once_each_with_the_nearest() -> None:
@@ -98,4 +98,4 @@ def test_a_key_of_a_tracker_stands_below_its_name() -> None:
 
 
 def test_is_silent_about_an_error_that_is_not_the_command_lines() -> None:
-    assert explain(["seed=1"], ValueError("a bug"), CONF) == []
+    assert explain(["seed=1"], ValueError("a bug"), Sources(CONF)) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tracker_kit import plan, relayed, run_folder, told, update, warned
 
@@ -66,9 +66,9 @@ def test_figures_arrive_under_model_data_and_run(client: Any, folder: Path, endp
     names = {metric["MetricName"] for metric in metrics}
     expected = {"update/loss", "update/lr", "update/grad_norm/head", "epoch", "valid/f1", "best/test/f1"}
     assert expected <= names
-    assert "predicted_share/a/_?" in names
+    assert ascii_name("predicted_share/a/ü?") in names
     dimensions = {(each["Name"], each["Value"]) for each in metrics[0]["Dimensions"]}
-    assert dimensions == {("model", "TextCNN"), ("data", "Table"), ("run", "run _")}
+    assert dimensions == {("model", "TextCNN"), ("data", "Table"), ("run", ascii_name("run ü"))}
     assert total(client, "whole", "update/loss") == pytest.approx(0.1 + 0.2 + 0.3 + 0.4)
 
 
@@ -141,3 +141,11 @@ def test_every_name_becomes_one_that_cloudwatch_takes(text: str) -> None:
     assert name.isprintable()
     assert not name.startswith(":")
     assert name.strip(), "white space alone is none"
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+@example("predicted_share/好", "predicted_share/坏")
+@example("x" * 255 + "a", "x" * 255 + "b")
+@example("", "_")
+def test_different_names_stay_different(first: str, second: str) -> None:
+    assert (ascii_name(first) == ascii_name(second)) is (first == second)

@@ -25,7 +25,13 @@ def test_a_finding_has_two_lines_and_one_without_a_proposal_has_one() -> None:
 
 
 def test_a_healthy_run_is_told_so() -> None:
-    assert finding_lines([]) == ["Diagnosis: nothing to report."]
+    assert finding_lines([]) == finding_lines([], "unfinished") == ["Diagnosis: nothing to report."]
+
+
+def test_of_a_run_that_broke_off_nothing_reassuring_is_said() -> None:
+    for status in ("aborted", "collapsed", "failed"):
+        assert finding_lines([], status) == []
+        assert finding_lines([FINDING], status) == finding_lines([FINDING])
 
 
 def test_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

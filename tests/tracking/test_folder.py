@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from counterpoise.config.experiment import FREE
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.storage import Storage
-from counterpoise.tracking.folder import RunFolder, decisive, differences, write_predictions
+from counterpoise.tracking.folder import FolderInUseError, RunFolder, decisive, differences, write_predictions
 
 CONFIG: dict[str, Any] = {
     "seed": 1,
@@ -144,6 +145,44 @@ def test_a_folder_is_locked_against_another_process_until_it_dies(tmp_path: Path
         other.kill()
     lock = folder.lock()
     assert isinstance(lock, FileLock)
+    lock.release()
+
+
+def test_a_folder_is_waited_for_and_told_once(folder: RunFolder) -> None:
+    told: list[str] = []
+    held = FileLock(folder.path / ".lock", thread_local=False)
+    held.acquire()
+    Timer(0.3, held.release).start()
+    folder.lock(60, told.append).release()
+    assert told == [f"Another process trains in {folder.path}: waiting for its result, 60 seconds at most."]
+    folder.lock(60, told.append).release()
+    assert len(told) == 1
+
+
+def test_a_folder_is_not_waited_for_without_end(folder: RunFolder) -> None:
+    held = folder.lock()
+    with pytest.raises(FolderInUseError, match="another process is training in this folder"):
+        folder.lock(0.1)
+    held.release()
+
+
+# Its process had nothing to leave: a mistake in the data, say.
+def test_a_folder_that_is_removed_while_it_is_waited_for_is_made_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    held = FileLock(folder.path / ".lock", thread_local=False)
+    held.acquire()
+
+    def leave() -> None:
+        (folder.path / ".lock").unlink()
+        folder.path.rmdir()
+        held.release()
+
+    Timer(0.3, leave).start()
+    lock = folder.lock(60)
+    assert (folder.path / ".lock").exists()
+    with pytest.raises(FolderInUseError):
+        folder.lock()
     lock.release()
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import string
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def test_a_run_is_kept_with_its_config_its_figures_and_its_files(folder: Path, s
     assert (tags["model"], tags["data"], tags["seed"], tags["version.torch"]) == ("TextCNN", "Table", "7", "2")
     assert "fold" not in tags
     assert history(store, run, "update/loss") == [(n, pytest.approx(n / 10)) for n in (1, 2, 3, 4)]
-    assert history(store, run, "predicted_share/a/ü_") == [(4, 0.25)]
+    assert history(store, run, mlflow_client._name("predicted_share/a/ü?")) == [(4, 0.25)]
     assert history(store, run, "best/test/f1") == [(4, 0.25)]
     found = client(store)
     for where, names in ((None, {"training_metadata.json", "result.json"}), ("model", {"model/model.safetensors"})):
@@ -337,3 +337,26 @@ def test_every_name_becomes_one_that_mlflow_takes(text: str) -> None:
     name = mlflow_client._name(f"predicted_share/{text}")
     assert name
     _validate_metric_name(name)  # raises
+
+
+@pytest.mark.parametrize("names", [("👍", "👎"), ("?", "!"), ("C#", "C+"), ("a/b", "a//b"), (".", "..", "_.")])
+def test_classes_of_different_names_have_metrics_of_their_own(names: tuple[str, ...], folder: Path, store: str) -> None:
+    per_class = {name: {"predicted_share": 1 / (number + 2)} for number, name in enumerate(names)}
+    tracker = opened(folder, store)
+    tracker.on_start(plan())
+    for number, step in ((0, 2), (1, 4)):
+        tracker.on_epoch(replace(epoch(number, step), valid={"f1": 0.5, "per_class": per_class}))
+    finish(tracker)
+    (run,) = runs(store)
+    keys = [key for key in run.data.metrics if key.startswith("predicted_share/")]
+    assert len(keys) == len(names)
+    assert {tuple(history(store, run, key)) for key in keys} == {
+        ((2, share["predicted_share"]), (4, share["predicted_share"])) for share in per_class.values()
+    }
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_different_names_stay_different(first: str, second: str) -> None:
+    same = first == second
+    assert (mlflow_client._name(first) == mlflow_client._name(second)) is same
+    assert mlflow_client._name(f"{'x' * 250}{first}") != mlflow_client._name(f"{'x' * 250}{second}") or same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
@@ -11,8 +12,8 @@ from collections.abc import Callable
 from counterpoise.errors import FailedProtocolError, PreemptedError, StorageError, TrainingAbortedError, UserError
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
-"""Done; a fault of the run; a mistake of the user; the run's own criteria are not met; preempted, resume it (75 is
-``EX_TEMPFAIL``, "try again later"); interrupted before there was anything to resume, or told twice."""
+"""Done; a fault of the run; a mistake of the user; the run's own criteria are not met; ended by a signal, the same
+command goes on (75 is ``EX_TEMPFAIL``, "try again later"); interrupted before a run had begun, or told twice."""
 EXIT_UNREAD = 141
 """Nobody reads the standard output any more, as after ``| head``: what a shell says of a process that ends by it."""
 
@@ -25,8 +26,16 @@ def gravest(*codes: int) -> int:
     return max(codes, key=lambda code: GRAVITY.index(code) if code in GRAVITY else len(GRAVITY), default=EXIT_OK)
 
 
+def escape() -> None:
+    """Let the terminal show whatever a user typed: signs that its encoding lacks are shown as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def attempt(action: Callable[[], int]) -> int:
     """The exit code of an action, whatever happens in it."""
+    escape()
     try:
         code = action()
         sys.stdout.flush()  # what cannot be written shows here, and not when the interpreter ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -12,7 +13,7 @@ from typing import Any
 
 from counterpoise.cli.exits import EXIT_OK, attempt
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.jsonio import dumps, remove, to_plain, write_atomically
+from counterpoise.jsonio import remove, to_plain, write_atomically
 from counterpoise.reports.diagnosis import diagnose
 from counterpoise.reports.folders import find_runs, runs_near
 from counterpoise.reports.reading import finite, word
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> int:
     folders = _folders(options.paths)
     if options.json:
-        print(dumps([as_json(read_run(folder)) for folder in folders]))
+        print(json.dumps(to_plain([as_json(read_run(folder)) for folder in folders]), indent=2))  # ASCII: any terminal
         return EXIT_OK
     averages = [_members(text) for text in options.average]
     out = None if options.text else options.out or _default(options.paths)
@@ -201,7 +202,7 @@ def _lines(run: RunRecord) -> list[str]:
     if score is not None and run.best is not None:
         parts.append(f"{_metric(run)} {score:.4f} at epoch {run.epochs[run.best].number} of {len(run.epochs)}")
     findings = to_plain(diagnose(run))
-    judged = finding_lines(findings) if findings or run.epochs else []  # of nothing, nothing is said
+    judged = finding_lines(findings, run.status) if findings or run.epochs else []  # of nothing, nothing is said
     verdict = [verdict_line(run.protocol)] if run.protocol else []
     notes = [*([run.message] if run.message else []), *run.unreadable, *judged, *verdict]
     return [f"{run.folder}: {', '.join(parts)}", *(f"  {note}" for note in notes)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +17,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
+from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
 from counterpoise.config import resolvers
-from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
-from counterpoise.config.refusal import explain
+from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed, saved_overrides
+from counterpoise.config.overrides import settled, typed
+from counterpoise.config.refusal import Sources, explain, plugin_of
 from counterpoise.errors import (
     FailedProtocolError,
-    PreemptedError,
+    Problem,
     StorageError,
     TrainingAbortedError,
     UserError,
     fail,
-    near,
 )
 from counterpoise.jsonio import write_json
 from counterpoise.sweeps.multirun import Multirun, Refused
+from counterpoise.sweeps.search import end_trials
 
 if TYPE_CHECKING:
     from counterpoise.reports.jobs import JobSummary
@@ -53,16 +55,15 @@ def train(conf: Path) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise; how an error is shown is decided below
     os.environ["COUNTERPOISE_CONF"] = str(conf.resolve())  # launchers' workers inherit it
     sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # whatever a user typed can be shown
     Multirun.current = None
     code = attempt(lambda: _train(sys.argv[1:], conf))
     return gravest(code, attempt(_summarise))
 
 
 def _train(arguments: list[str], conf: Path) -> int:
-    arguments = prepare(_fetched(arguments))
+    arguments = _fetched(arguments)
+    folder, given = resumed(arguments), parse_options(arguments).overrides
+    arguments = prepare(arguments)
     options = parse_options(arguments)
     caught: list[Exception] = []
     results: list[Mapping[str, Any]] = []
@@ -74,18 +75,36 @@ def _train(arguments: list[str], conf: Path) -> int:
             caught.append(error)
 
     if is_multirun(options):
-        _call_hydra(sweep_job, [*arguments, Multirun.OVERRIDE], options.overrides, conf)
+        _call_hydra(sweep_job, [*arguments, Multirun.OVERRIDE], options, conf)
     else:
-        _call_hydra(single_job, arguments, options.overrides, conf)
+        try:
+            _call_hydra(single_job, arguments, options, conf)
+        except UserError as error:
+            raise (error if folder is None else _of_saved(error, Path(folder).expanduser(), given)) from None
     if caught:
         raise caught[0]
     return _code(results[0]) if results else EXIT_OK
 
 
+def _of_saved(error: UserError, folder: Path, given: Iterable[str]) -> UserError:
+    """The same problems; those with what a run saved, and nobody has typed now, are problems of its file."""
+    keys = {_key(text) for text in saved_overrides(folder)} - {_key(text) for text in given}
+    where = str(folder / ".hydra" / "overrides.yaml")
+    how = "Start the run again without resume."
+    return UserError(
+        Problem(where, f"{each.where}: {each.message}", how) if _key(each.where) in keys else each
+        for each in error.problems
+    )
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].lstrip("+~")
+
+
 def _refuse_sweep() -> None:
     """A preset that chooses a sweep is no single run, unless what it varies is given: as by a resumed job of it."""
     settings = HydraConfig.get()
-    given = {override.partition("=")[0].lstrip("+") for override in settings.overrides.task}
+    given = {override.partition("=")[0].lstrip("+") for override in typed(settings.overrides.task)}
     varied = [key for key in settings.sweeper.get("params") or {} if key not in given]
     if varied:
         preset = settings.runtime.choices.get("experiment")
@@ -118,19 +137,25 @@ def _fetched(arguments: list[str]) -> list[str]:
     return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 
 
-def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], overrides: list[str], conf: Path) -> None:
+def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], options: Namespace, conf: Path) -> None:
     """Let Hydra compose the config and call ``task``, for every job if there are several."""
     sys.argv[1:] = arguments
     try:
         hydra.main(config_path=str(conf.resolve()), config_name="config", execution_whitelist=TRUSTED)(task)()
     except Refused as refused:
         raise refused.error from None
-    except Exception as error:  # never a job's own: those are caught in ``task``
+    except BaseException as error:  # never a job's own: those are caught in ``task``
+        end_trials(error)
+        if not isinstance(error, Exception):
+            raise
         if Multirun.current is not None and "No trials are completed yet" in str(error):
             raise fail(
                 "sweep", "no trial finished, so there is no best configuration.", "See the failures above."
             ) from error
-        problems = explain(overrides, error, conf)
+        if plugin_of(error) == "hydra.launcher" and Multirun.current is not None and Multirun.current.started:
+            raise  # of the machine, or a fault: no mistake of the user's
+        sources = Sources(Path(options.config_path or conf), options.config_name or "config", options.config_dir)
+        problems = explain(options.overrides, error, sources)
         if problems:
             raise UserError(problems) from error
         if isinstance(error, OSError):  # of the folder of a job, which Hydra makes
@@ -150,7 +175,7 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
             _refuse_sweep()
         from counterpoise.run import Invocation, run
 
-        overrides = tuple(settings.overrides.task)
+        overrides = tuple(settled(typed(settings.overrides.task), plain))
         files = {
             "config.yaml": config,
             "hydra.yaml": OmegaConf.masked_copy(HydraConfig.instance().cfg, ["hydra"]),  # type: ignore[arg-type]
@@ -159,9 +184,6 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
         sweep = None if single else Path(settings.sweep.dir)
         invocation = Invocation(Path(os.environ["COUNTERPOISE_CONF"]) / "hardware", overrides, files, sweep)
         return run(plain, folder, invocation)
-    except PreemptedError as error:
-        begun = (folder / ".hydra" / "overrides.yaml").is_file()
-        raise PreemptedError(error.reason, near(folder) if begun else "") from None
     finally:
         _remove_if_empty(folder, Path(settings.runtime.cwd))
 
@@ -187,10 +209,10 @@ def sweep_job(config: DictConfig) -> float | None:
         the objective's score; NaN for a job that failed, which sweepers take for a failed trial; ``None`` for a dry
         run.
     """
+    escape()  # it may be called in a process of its own
     folder = Path(HydraConfig.get().runtime.output_dir)
     print(f"\nJob {folder.name}", flush=True)
     try:
-        (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
         return _for_sweeper(train_job(config))
     except Exception as error:
         _record_failure(folder, error)
@@ -229,13 +251,18 @@ def _record_failure(folder: Path, error: Exception) -> None:
     print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = typed(HydraConfig.get().overrides.task)
     content: dict[str, Any] = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
     if isinstance(error, FailedProtocolError):
         content["protocol"] = error.protocol
+    from counterpoise.tracking.folder import FolderInUseError, RunFolder
+
     try:
-        write_json(folder / "failure.json", content)
-    except OSError as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
+        with RunFolder(folder).held():
+            write_json(folder / "failure.json", content)
+    except FolderInUseError:
+        return  # the other process says how its run ends
+    except (UserError, OSError) as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
         print(f"Job {folder.name}: failure.json could not be written: {fault}.", file=sys.stderr, flush=True)
 
 
@@ -250,16 +277,21 @@ def _remove_if_empty(folder: Path, start: Path) -> None:
         return
 
 
+def _remove_if_idle(folder: Path) -> None:
+    """Take back a multirun's folder in which no job left anything: of a dry run, or a refused one."""
+    with suppress(OSError):  # a name that is too long, say, which is told
+        if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
+            (folder / "multirun.yaml").unlink(missing_ok=True)
+            _remove_if_empty(folder, Path.cwd())
+
+
 def _summarise() -> int:
     """After a multirun, show its jobs; returns the exit code that they deserve."""
     multirun = Multirun.current
     if multirun is None:
         return EXIT_OK
     jobs = multirun.jobs()
-    left = list(multirun.path.iterdir()) if multirun.path.is_dir() else []
-    if [path.name for path in left] == ["multirun.yaml"]:  # no job left anything: a dry run, or a refused one
-        left[0].unlink()
-        _remove_if_empty(multirun.path.absolute(), Path.cwd())
+    _remove_if_idle(multirun.path.absolute())
     from counterpoise.sweeps.summary import summarise
     from counterpoise.tracking.mlflow_sweep import end_sweep
 

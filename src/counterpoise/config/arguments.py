@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config.experiment import FREE
-from counterpoise.config.resolvers import job_folder
+from counterpoise.config.overrides import quoted, settings_name, typed
 from counterpoise.errors import fail, nearest
 
 UNKNOWN = "unrecognized arguments: "
@@ -53,6 +54,8 @@ def prepare(arguments: Sequence[str]) -> list[str]:
         UserError: for unknown options, if ``resume`` names no run folder, or if it comes with ``-m``.
     """
     options = parse_options(arguments)
+    if options.config_dir is not None and not Path(options.config_dir).is_dir():
+        raise fail("--config-dir", f"{options.config_dir!r} is no folder.")
     if is_multirun(options):
         if resumed(arguments) is not None:
             raise fail("resume", "continues a single run.", "To resume a multirun, give the same command again.")
@@ -60,7 +63,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     preset = next((item for item in arguments if item.startswith("sweep=") and item != "sweep=null"), None)
     if preset is not None and not (options.cfg or options.help or options.shell_completion or options.info):
         raise fail(preset, "starts several jobs, but this is a single run.", "Add -m.")
-    return _take_up(list(arguments))
+    return _take_up(list(arguments), options)
 
 
 def resumed(arguments: Sequence[str]) -> str | None:
@@ -69,18 +72,54 @@ def resumed(arguments: Sequence[str]) -> str | None:
     return given[-1] if given and given[-1] not in ("", "null") else None
 
 
-def _take_up(arguments: list[str]) -> list[str]:
+def _take_up(arguments: list[str], options: argparse.Namespace) -> list[str]:
     """Replace ``resume=FOLDER`` by the overrides of the run in it; what is given beside them stands after them."""
     name = resumed(arguments)
     if name is None:
         return arguments
     folder = Path(name).expanduser()
-    before = [item for item in _saved_overrides(folder) if not item.startswith("sweep=")]
+    before = [item for item in saved_overrides(folder) if not item.startswith("sweep=")]
+    lacking = [item for item in _options_of(folder) if not _given(item[0], options)]
+    if lacking:
+        listed = " ".join(f"{option}{text}" for option, text in lacking)
+        raise fail("resume", f"the run was started with {listed}, which it needs.", f"Add {listed}.")
     rest = [item for item in arguments if not item.startswith("resume=")]
     return [*before, f"hydra.run.dir={quoted(str(folder))}", *rest]
 
 
-def _saved_overrides(folder: Path) -> list[str]:
+def _options_of(folder: Path) -> list[tuple[str, str]]:
+    """With which options a run found its configs, and their values: a run saves none of them, see below."""
+    try:
+        hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
+        sources = [(str(each.provider), str(each.path), str(each.schema)) for each in hydra.runtime.config_sources]
+        name = str(hydra.job.config_name)
+    except Exception:  # YAML's own errors, another shape: Hydra says what it does not find
+        return []
+    found = [(CONFIG_DIR, f" {shlex.quote(path)}") for provider, path, _ in sources if provider == "command-line"]
+    searched = [f"{kind}://{path}" for provider, path, kind in sources if provider == f"{SEARCH_PATH} in command-line"]
+    if searched:
+        found.append((SEARCH_PATH, f"=[{','.join(searched)}]"))
+    return found if name == "config" else [*found, (CONFIG_NAME, f" {name}")]
+
+
+CONFIG_DIR, SEARCH_PATH, CONFIG_NAME = "--config-dir", "hydra.searchpath", "--config-name"
+"""How the folders of configs, and the primary one, can be chosen."""
+
+
+def _given(option: str, options: argparse.Namespace) -> bool:
+    """Whether an option is given, with whatever value: a folder may have moved."""
+    values = {CONFIG_DIR: options.config_dir, CONFIG_NAME: options.config_name}
+    if option in values:
+        return values[option] is not None
+    return any(text.startswith(f"{option}=") for text in options.overrides)
+
+
+def saved_overrides(folder: Path) -> list[str]:
+    """The overrides that the run in this folder was started with, as they were typed.
+
+    Raises:
+        UserError: if it is no run folder, or its file of overrides is damaged or none that a run writes.
+    """
     saved = folder / ".hydra" / "overrides.yaml"
     if not saved.is_file():
         raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", runs_near(folder))
@@ -91,7 +130,7 @@ def _saved_overrides(folder: Path) -> list[str]:
         raise fail(str(saved), f"cannot be read: {reason}.", "Start the run again without resume.") from error
     if not isinstance(content, ListConfig):
         raise fail(str(saved), "is not a list of overrides.", "Start the run again without resume.")
-    items = [str(item) for item in content]
+    items = typed(content)
     # A run saves overrides of its own config alone: Hydra's, and options, decide what is imported and written where.
     strange = [item for item in items if item.lstrip("+~").startswith(("hydra.", "hydra/", "hydra=", "-"))]
     if strange:
@@ -107,34 +146,24 @@ def runs_near(folder: Path) -> str:
     return f"Runs there: {', '.join(str(path.parent) for path in found)}." if found else ""
 
 
-def quoted(value: str) -> str:
-    """A value that Hydra's grammar reads as this string, whatever it holds."""
-    return QuotedString(value.replace("${", "\\${"), Quote.single).with_quotes()
-
-
 def _names(texts: Sequence[str]) -> list[str]:
     """Name a multirun's folder by what is fixed and each job's by what varies, so that repeating it resumes it."""
     try:
-        overrides = OverridesParser.create().parse_overrides(list(texts))
+        given = OverridesParser.create().parse_overrides(list(texts))
     except (HydraException, OmegaConfBaseException, ValueError):
         return []  # Hydra refuses it, and that is explained
+    overrides = list({each.key_or_group: each for each in given}.values())  # of a key that is given twice the last
     excluded = sorted({o.key_or_group for o in overrides if not (o.is_sweep_override() or o.is_hydra_override())})
     added = [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, excluded))}]"]
     if not any(override.key_or_group == "hydra.sweep.dir" for override in overrides):
-        folder = job_folder(_sweep_name(overrides)).replace("=", "_")
-        added.append(f"hydra.sweep.dir='${{paths.multirun}}/{folder}'")
+        added.append(f"hydra.sweep.dir='${{paths.multirun}}/{_sweep_name(overrides)}'")
     return added
 
 
 def _sweep_name(overrides: Sequence[Override]) -> str:
     """What varies, then what is fixed and can change a result; the same in whatever order it was given."""
     varying = sorted(o.key_or_group.rsplit(".", 1)[-1] for o in overrides if o.is_sweep_override())
-    presets = [_safe(o.get_value_string()) for o in overrides if o.key_or_group == "sweep"]
-    fixed = [o for o in overrides if not o.is_sweep_override() and o.key_or_group != "sweep"]
-    texts = sorted(_safe(o.input_line or "") for o in fixed if not o.key_or_group.startswith(("hydra", *FREE)))
-    return "-".join(["_".join([*presets, *map(_safe, varying)]) or "single", *texts])
-
-
-def _safe(text: str) -> str:
-    """As part of a folder's name."""
-    return "".join(c if c.isalnum() or c in "=._-" else "_" for c in text).strip("_")
+    presets = [str(o.value()) for o in overrides if o.key_or_group == "sweep"]
+    fixed = [o for o in overrides if not o.is_sweep_override() and not o.key_or_group.startswith(("hydra", *FREE))]
+    first = "_".join([*presets, *varying]) or "single"
+    return settings_name([o for o in fixed if o.key_or_group != "sweep"], "-", first)

@@ -40,6 +40,9 @@ class TrainConfig:
     """Seconds between two checkpoints, beside those; 0 for none."""
     storage_wait: Annotated[float, NON_NEGATIVE] = 300.0
     """Seconds that the end of training waits for a disk that is full or read-only; 0 tries once."""
+    folder_wait: Annotated[float, NON_NEGATIVE] = 86400.0
+    """Seconds that a job of a multirun waits for another process that trains in its folder, to take its result; 0 does
+    not wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class PlainSections:
 
 FREE = (
     *("paths", "tracker", "mirror", "dry_run", "resume", "extensions", "hardware.workers"),
-    *("train.checkpoint_", "train.storage_wait", "lr_range_test.cache_hours", "report"),
+    *("train.checkpoint_", "train.storage_wait", "train.folder_wait", "lr_range_test.cache_hours", "report"),
 )
 """Keys (or beginnings of keys) that do not change a bit of a run's result: they may differ when it is resumed."""
 DATA_PATHS = ("data.path", "data.train", "data.valid", "data.test")

@@ -6,18 +6,21 @@ Hydra refuses with its own errors mostly, but with ValueError, TypeError and oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from counterpoise.config.overrides import literal
 from counterpoise.config.targets import SEVERAL
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, closest, nearest
@@ -29,7 +32,29 @@ NOISE = (
 """Lines of Hydra's messages that say nothing to a user."""
 
 
-def explain(texts: Sequence[str], error: Exception, conf: Path) -> list[Problem]:
+@dataclass(frozen=True)
+class Sources:
+    """Where configs are looked for."""
+
+    conf: Path
+    """The folder of the primary config."""
+    name: str = "config"
+    """The primary config's."""
+    folder: str | None = None
+    """What ``--config-dir`` names."""
+
+    def override(self, overrides: Iterable[Override]) -> list[str]:
+        """Further folders, those of ``hydra.searchpath`` among them, as an override of it."""
+        given = [each.value() for each in overrides if each.key_or_group == SEARCH_PATH]
+        listed = [item for value in given[-1:] if isinstance(value, list) for item in value]
+        own = [] if self.folder is None else [f"file://{Path(self.folder).absolute()}"]
+        return [f"{SEARCH_PATH}={literal([*own, *listed])}"] if own or listed else []
+
+
+SEARCH_PATH = "hydra.searchpath"
+
+
+def explain(texts: Sequence[str], error: Exception, sources: Sources) -> list[Problem]:
     """Everything that is wrong with a command line that Hydra refused; empty if it is not to blame.
 
     Hydra stops at the first mistake; here every override is looked at by itself, so that all are named at once.
@@ -37,15 +62,15 @@ def explain(texts: Sequence[str], error: Exception, conf: Path) -> list[Problem]
     Args:
         texts: the overrides.
         error: what Hydra raised.
-        conf: the folder of ``config.yaml``.
+        sources: where Hydra looked for configs.
     """
     problems = list(_grammar(texts))
     if problems:
         return problems
     overrides = OverridesParser.create().parse_overrides(list(texts))
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf.resolve())):
-        problems = _each(overrides, conf)
+    with initialize_config_dir(str(sources.conf.resolve())):
+        problems = _each(overrides, Composer(sources.name, tuple(sources.override(overrides))))
     return problems or _sweeps(overrides, error) or _whole(error)
 
 
@@ -64,30 +89,54 @@ def _grammar(texts: Iterable[str]) -> Iterator[Problem]:
             yield Problem(text, "has no key.", "Overrides are of the form key=value.")
 
 
-def _each(overrides: Sequence[Override], conf: Path) -> list[Problem]:
+@dataclass(frozen=True)
+class Composer:
+    """Composes configs from the folders of the command line."""
+
+    name: str
+    """Of the primary config."""
+    search: tuple[str, ...] = ()
+    """Overrides that say where else to look."""
+
+    def __call__(self, texts: Sequence[str]) -> DictConfig | Exception:
+        """The config with these overrides, or what Hydra says against it."""
+        try:
+            return compose(self.name, overrides=[*self.search, *texts])
+        except Exception as error:
+            return error
+
+    def options(self, group: str) -> list[str]:
+        """Those of a group; none where it is no group."""
+        loader = GlobalHydra.instance().config_loader()
+        return sorted(loader.get_group_options(group, ObjectType.CONFIG, self.name, list(self.search)))
+
+
+def _each(overrides: Sequence[Override], compose_with: Composer) -> list[Problem]:
     found: list[Problem] = []
     choices: list[str] = []
     values: list[Override] = []
     for override in overrides:
-        group = conf / override.key_or_group
-        if not group.is_dir() or override.is_delete() or override.key_or_group.startswith("hydra"):
+        key = override.key_or_group
+        if key == SEARCH_PATH:
+            continue
+        options = [] if override.is_delete() or key.startswith("hydra") else compose_with.options(key)
+        if not options:
             values.append(override)
-        elif problem := _unknown_option(override, group):
+        elif problem := _unknown_option(override, options):
             found.append(problem)
         elif not override.is_sweep_override():
             choices.append(override.input_line or "")
-    config = _compose(choices)
+    config = compose_with(choices)
     if isinstance(config, DictConfig):
         unknown = {id(override): _unknown_key(override, config) for override in values}
         known = [o.input_line or "" for o in values if not unknown[id(o)] and not o.is_sweep_override()]
-        fine = isinstance(_compose([*choices, *known]), DictConfig)
+        fine = isinstance(compose_with([*choices, *known]), DictConfig)
         for override in values:
-            found += unknown[id(override)] or ([] if fine else _alone(override, choices))
+            found += unknown[id(override)] or ([] if fine else _alone(override, choices, compose_with))
     return found
 
 
-def _unknown_option(override: Override, group: Path) -> Problem | None:
-    options = sorted(path.stem for path in group.glob("*.yaml"))
+def _unknown_option(override: Override, options: Sequence[str]) -> Problem | None:
     key = override.key_or_group
     if override.package is not None:
         return Problem(override.get_key_element(), "cannot be placed elsewhere.", f"Write {key}=OPTION.")
@@ -116,18 +165,11 @@ OPTIONAL = ("sweep", "experiment")
 """Groups of which nothing need be chosen."""
 
 
-def _compose(texts: Sequence[str]) -> DictConfig | Exception:
-    try:
-        return compose("config", overrides=list(texts))
-    except Exception as error:
-        return error
-
-
-def _alone(override: Override, choices: Sequence[str]) -> list[Problem]:
+def _alone(override: Override, choices: Sequence[str], compose_with: Composer) -> list[Problem]:
     """What Hydra says about this override when nothing but the choices of options stands beside it."""
     if override.is_sweep_override():
         return []
-    answer = _compose([*choices, override.input_line or ""])
+    answer = compose_with([*choices, override.input_line or ""])
     if isinstance(answer, DictConfig):
         return []
     if isinstance(answer, MissingConfigException) and answer.options is not None:
@@ -179,23 +221,41 @@ def _keys(node: object, where: str = "") -> Iterator[str]:
 
 def _sweeps(overrides: Iterable[Override], error: Exception) -> list[Problem]:
     """Lists of values, if it is those that Hydra refused."""
-    if "multirun" not in str(error).lower():
+    if isinstance(error, OSError) or "multirun" not in str(error).lower():
         return []
     message = "is a list of values to sweep over, but this is a single run."
     return [Problem(o.input_line or "", message, "Add -m.") for o in overrides if o.is_sweep_override()]
 
 
 def _whole(error: Exception) -> list[Problem]:
-    refused = isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error).startswith("hydra")
-    if not refused:
-        return []
-    return [Problem(getattr(error, "full_key", None) or "config", _one_line(error))]
+    """What is told of an error that no single override is to blame for."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return [Problem(getattr(error, "full_key", None) or "config", _one_line(error))]
+    where = "" if isinstance(error, OSError) else plugin_of(error)
+    if not where and _modules(error)[-1:] and _modules(error)[-1].startswith("hydra"):
+        where = "config"
+    return [Problem(where, _one_line(error))] if where else []
 
 
-def _raised_in(error: Exception) -> str:
-    """The module that raised it."""
-    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+def plugin_of(error: BaseException) -> str:
+    """The key of the sweeper or launcher that raised something, the inner one; empty for what comes out of a job."""
+    if any(frame.f_code.co_name == "return_value" for frame, _ in walk_tb(error.__traceback__)):
+        return ""
+    for name in reversed(_modules(error)):
+        if name.startswith(BASIC_SWEEPER):
+            return "hydra.sweeper"
+        if name.startswith("hydra_plugins.") and name.split(".")[1].endswith(("_sweeper", "_launcher")):
+            return f"hydra.{name.split('.')[1].rpartition('_')[2]}"
+    return ""
+
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper"
+"""Hydra's own; others are plugins, in packages that are named after what they are."""
+
+
+def _modules(error: BaseException) -> list[str]:
+    """The modules that an error went through, from the outer to the one that raised it."""
+    return [str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(error.__traceback__)]
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import ListConfig, OmegaConf
 
-LONGEST_FOLDER = 120
+from counterpoise.config.overrides import settings_name, typed
 
 
 def if_set(value: Any, then: Any, otherwise: Any) -> Any:
@@ -29,12 +30,16 @@ def unless(value: Any, other: Any) -> Any:
     return None if value == other else value
 
 
-def job_folder(overrides: str) -> str:
-    """A folder name from a job's overrides: readable where it is short, cut and hashed where it is not."""
-    name = overrides.replace("/", "_").replace(" ", "") or "job"
-    if len(name) <= LONGEST_FOLDER:
-        return name
-    return f"{name[: LONGEST_FOLDER - 9]}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
+def job_folder(overrides: Sequence[str], excluded: Sequence[str] = ()) -> str:
+    """The name of a job's folder: what varies between the jobs of its multirun.
+
+    Args:
+        overrides: all overrides of the job, as Hydra holds them.
+        excluded: keys that do not vary.
+    """
+    texts = typed(overrides) if isinstance(overrides, ListConfig) else list(overrides)
+    parsed = OverridesParser.create().parse_overrides(texts)
+    return settings_name([each for each in parsed if each.key_or_group not in excluded], ",") or "job"
 
 
 def register() -> None:

@@ -189,6 +189,8 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.entries: list[Path] = []
+        """Those that were asked for and are there, in this order."""
 
     def entry(
         self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], *, hours: float | None = None
@@ -204,6 +206,11 @@ class Cache:
         Raises:
             UserError: if the cache's folder cannot be written. Any other error of ``build`` is passed on as it is.
         """
+        final = self._entry(kind, key, build, hours)
+        self.entries.append(final)
+        return final
+
+    def _entry(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], hours: float | None) -> Path:
         name = f"{kind}-{fingerprint(key)}"
         final = self.root / name
         if final.exists() and _flaw(final, key, hours) is None:

@@ -80,7 +80,7 @@ class SignalGuard(BaseJudge):
             self._end()
 
     def _end(self) -> NoReturn:
-        """All is saved: hand the signal to whoever had a handler for it before, or end the run."""
+        """Hand the signal to whoever had a handler for it before, or end the run."""
         assert self.received is not None
         handler = self._before.get(self.received)
         if callable(handler) and self.received in SHARED:

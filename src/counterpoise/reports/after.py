@@ -42,7 +42,7 @@ def explained(
     except TrainingAbortedError as error:
         if plots:
             storage.attempt(PLOTS, folder / PLOTS, lambda: draw_run(folder), required=False)
-        show_findings(console, diagnose_folder(folder))
+        show_findings(console, diagnose_folder(folder), "aborted")
         judged = None if isinstance(error, OutOfMemoryError) else protocol.of_failure(folder, str(error))
         if judged is None:
             raise

@@ -8,37 +8,68 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from counterpoise.errors import UserError, fail
+from counterpoise.config.overrides import typed
+from counterpoise.errors import Problem, UserError, fail
+from counterpoise.sweeps.search import check_search, swept
 from counterpoise.tracking.addresses import has_credentials
 
 
 class Refused(BaseException):
-    """A user's mistake, out of a callback: Hydra swallows every ``Exception`` there."""
+    """An error, a user's mistake mostly, out of a callback: Hydra swallows every ``Exception`` there."""
 
-    def __init__(self, error: UserError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _check_counts(config: DictConfig) -> None:
-    """Raises ``Refused`` for several numbers of folds beside ``sweep=kfold``, which has one range of them."""
-    varied = [text for text in config.hydra.overrides.task if text.startswith("folds.count=") and "," in text]
+    """Raises ``UserError`` for several numbers of folds beside ``sweep=kfold``, which has one range of them."""
+    varied = [text for text in typed(config.hydra.overrides.task) if text.startswith("folds.count=") and "," in text]
     if varied and "fold" in (config.hydra.sweeper.get("params") or {}):
         what = f"{varied[0].partition('=')[2]} are several, but the folds of a sweep are one range."
-        raise Refused(fail("folds.count", what, "Give one command for each."))
+        raise fail("folds.count", what, "Give one command for each.")
 
 
 def _check_addresses(config: DictConfig) -> None:
-    """Raises ``Refused`` for a password: what was typed is kept in ``multirun.yaml`` before a job could refuse it."""
-    for text in config.hydra.overrides.task:
+    """Raises ``UserError`` for a password: what was typed is kept in ``multirun.yaml`` before a job could refuse it."""
+    for text in typed(config.hydra.overrides.task):
         key, _, value = text.partition("=")
         if key.lstrip("+~").startswith("tracker") and has_credentials(value.strip("'\"")):
             what = "must hold no password: it is kept in the multirun's files."
-            raise Refused(fail(key, what, "Leave it out, and set it in the environment: see docs/trackers.md."))
+            raise fail(key, what, "Leave it out, and set it in the environment: see docs/trackers.md.")
+
+
+def _check_grid(config: DictConfig) -> None:
+    """Raises ``UserError`` for what Hydra's own sweeper cannot vary, naming every key."""
+    problems = []
+    size = config.hydra.sweeper.get("max_batch_size")
+    if isinstance(size, int) and size < 1:
+        problems.append(Problem("hydra.sweeper.max_batch_size", f"must be >= 1 or null, but is {size}."))
+    for override in swept(config.hydra.sweeper, config.hydra.overrides.task):
+        key, given = override.key_or_group, override.get_value_string()
+        if override.is_interval_sweep():
+            how = "List its values, as 1,2,3, or search it with sweep=optuna."
+            problems.append(Problem(key, f"{given} is an interval, of which only a search draws values.", how))
+        elif override.is_range_sweep() and next(override.sweep_string_iterator(), None) is None:
+            problems.append(Problem(key, f"{given} holds no value, so that no job would start."))
+    if problems:
+        raise UserError(problems)
+
+
+def _check(config: DictConfig) -> None:
+    """Raises ``UserError`` for what would start no job, or the wrong ones."""
+    count = OmegaConf.select(config, "folds.count")
+    if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, and nobody would be told
+        raise fail("folds.count", f"must be >= 2, but is {count}.")
+    _check_counts(config)
+    _check_addresses(config)
+    if "direction" in config.hydra.sweeper:
+        check_search(config)
+    else:
+        _check_grid(config)
 
 
 class Multirun(Callback):
@@ -61,13 +92,10 @@ class Multirun(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra is about to start the jobs."""
-        if "direction" in config.hydra.sweeper:
-            _check_search(config)
-        count = OmegaConf.select(config, "folds.count")
-        if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, and nobody would be told
-            raise Refused(fail("folds.count", f"must be >= 2, but is {count}."))
-        _check_counts(config)
-        _check_addresses(config)
+        try:
+            _check(config)
+        except Exception as error:
+            raise Refused(error) from None
         self.path = Path(config.hydra.sweep.dir)
         self.reports = OmegaConf.select(config, "report.multirun") is not False
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
@@ -86,24 +114,17 @@ class Multirun(Callback):
     def _mark(self, config: DictConfig) -> Path:
         return self.marks / str(config.hydra.job.num)
 
+    @property
+    def started(self) -> list[Path]:
+        """The marks of the jobs that were started."""
+        try:
+            return list(self.marks.iterdir())
+        except OSError:  # none was, or the folder cannot even be looked at
+            return []
+
     def jobs(self) -> list[Path]:
         """The folders of all jobs that were started, once each; the marks are gone afterwards."""
-        marks = list(self.marks.iterdir()) if self.marks.is_dir() else []
+        marks = self.started
         folders = sorted({mark.read_text(encoding="utf-8") for mark in marks})
         shutil.rmtree(self.marks, ignore_errors=True)
         return [Path(folder if self.path.is_absolute() else os.path.relpath(folder)) for folder in folders]
-
-
-def _check_search(config: DictConfig) -> None:
-    """Refuse what a search cannot do.
-
-    Raises:
-        Refused: saying what.
-    """
-    if config.get("dry_run") is True:
-        what = "a search needs the scores of its trials."
-        raise Refused(fail("dry_run", what, "Leave out sweep=... to see the plan."))
-    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    if any(override.key_or_group == "fold" and override.is_sweep_override() for override in overrides):
-        what = "would be searched for as if it were a setting: the easiest fold would win."
-        raise Refused(fail("fold", what, "Give one, or search first and then use -m sweep=kfold with what was found."))

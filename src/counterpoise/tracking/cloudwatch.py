@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from counterpoise.errors import Problem
 from counterpoise.events import EpochEvent, UpdateEvent
 from counterpoise.jsonio import read_json
+from counterpoise.names import distinct
 from counterpoise.tracking.addresses import has_credentials
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
@@ -106,5 +107,8 @@ class CloudWatch(Tracker):
 
 
 def ascii_name(text: str) -> str:
-    """A name that CloudWatch takes: visible ASCII, not beginning with a colon, neither empty nor too long."""
-    return re.sub(r"[^ -~]", "_", text).lstrip(": ")[:LONGEST] or "_"
+    """A name that CloudWatch takes: visible ASCII, not beginning with a colon, neither empty nor too long.
+
+    Where it cannot be all of ``text``, a hash keeps it apart from other names.
+    """
+    return distinct(re.sub(r"[^ -~]", "_", text).lstrip(": ") or "_", text, LONGEST)

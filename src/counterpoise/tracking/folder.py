@@ -8,8 +8,9 @@ import logging
 import os
 import re
 import shutil
+import time
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from omegaconf import OmegaConf
 
 from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
-from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail
+from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail, near
 from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import LogFile
@@ -32,6 +33,8 @@ from counterpoise.tracking.appending import LogFile
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+LOCK_POLL = 5.0
+"""Seconds between two looks at whether a folder that is waited for is still there."""
 _FOLDERS = ("", ".hydra", "checkpoints", "checkpoints/best", "plots")
 """Of a run's folder, those with files that are written under a temporary name first."""
 TRIAL_BYTES = 1 << 16
@@ -42,6 +45,14 @@ ARTEFACTS = "artefacts"
 """In the metadata: checksums (blake2b, 16 bytes) of what new input is encoded by, by name of the file."""
 FORMAT = 1
 """Raised whenever the layout of a run folder changes."""
+
+
+def _warn(text: str) -> None:
+    log.warning("%s", text)
+
+
+class FolderInUseError(UserError):
+    """Another process trains in a run folder."""
 
 
 @dataclass(frozen=True)
@@ -108,28 +119,44 @@ class RunFolder:
         """Row, label and each baseline's probabilities of every sample of a split."""
         return self.path / f"baselines_{split}.parquet"
 
-    def lock(self) -> FileLock:
+    def lock(self, wait: float = 0.0, tell: Callable[[str], None] = _warn) -> FileLock:
         """Held while a process trains here; the system releases it when the process dies.
 
+        Args:
+            wait: seconds to wait for another process that holds it.
+            tell: called once, if it has to be waited for.
+
         Raises:
-            UserError: if another process holds it, or the folder cannot be written.
+            FolderInUseError: if another process holds it even then.
+            UserError: if the folder cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / LOCK)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise fail(
-                str(self.path), "another process is training in this folder.", "Wait, or use another."
-            ) from error
-        except OSError as error:
-            raise fail(str(self.path), f"the run folder cannot be written: {error}.", "Name another one.") from error
-        return lock
+        lock, deadline, told = FileLock(self.path / LOCK), time.monotonic() + wait, False
+        while True:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=max(0.0, min(LOCK_POLL, deadline - time.monotonic())) if told else 0)
+                return lock
+            except Timeout as error:
+                if time.monotonic() >= deadline:
+                    what = "another process is training in this folder."
+                    raise FolderInUseError(Problem(str(self.path), what, "Wait, or use another.")) from error
+            except FileNotFoundError as error:  # the other process has left nothing, and removed the folder
+                if time.monotonic() >= deadline:
+                    raise self._unwritable(error) from error
+            except OSError as error:
+                raise self._unwritable(error) from error
+            if not told:
+                where = near(self.path)
+                tell(f"Another process trains in {where}: waiting for its result, {wait:g} seconds at most.")
+                told = True
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return fail(str(self.path), f"the run folder cannot be written: {error}.", "Name another one.")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep every other process out while inside; raises as :meth:`lock`."""
-        lock = self.lock()
+    def held(self, wait: float = 0.0, tell: Callable[[str], None] = _warn) -> Iterator[None]:
+        """Keep every other process out while inside; arguments and errors are those of :meth:`lock`."""
+        lock = self.lock(wait, tell)
         try:
             self._tidy()
             yield

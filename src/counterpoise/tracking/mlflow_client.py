@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock
 
 from counterpoise.jsonio import dumps
+from counterpoise.names import distinct
 
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -138,9 +139,13 @@ def _chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
 
 
 def _name(text: str) -> str:
-    """A name that every store takes: letters, digits and ``_-. :``, parts between slashes; a class may be anything."""
+    """A name that every store takes: letters, digits and ``_-. :``, parts between slashes; a class may be anything.
+
+    Where it cannot be all of ``text``, a hash keeps it apart from other names.
+    """
     parts = [re.sub(r"[^\w\-. :]", "_", part) for part in text.split("/")]
-    return "/".join(part if part.strip(".") else f"_{part}" for part in parts)[:LONGEST_NAME]
+    readable = "/".join(part if part.strip(".") else f"_{part}" for part in parts)
+    return distinct(readable, text, LONGEST_NAME)
 
 
 def _text(value: object) -> str:
