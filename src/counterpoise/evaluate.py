@@ -16,7 +16,7 @@ from counterpoise.data.sources.formats import bare_name
 from counterpoise.data.sources.inputs import read_inputs
 from counterpoise.data.sources.labels import label_or_number
 from counterpoise.data.sources.reading import Column, identifier
-from counterpoise.decision import Decision, DecisionConfig, tune_threshold
+from counterpoise.decision import Decision, DecisionConfig
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import UserError, fail, near
 from counterpoise.job import build_loss
@@ -174,15 +174,16 @@ def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
         raise UserError(problems)
     asked.check_classes(len(opened.classes))
     if asked.threshold != "tune":
-        return replace(opened.decision, threshold=asked.threshold, tuned=False, metric=None)
+        return replace(
+            opened.decision, threshold=asked.threshold, tuned=False, metric=None, gain=None, gain_interval=None
+        )
     name, weights = asked.tuned_for(objective)
     try:
         saved = read_predictions(RunFolder(opened.run.folder).predictions("valid"), len(opened.classes))
     except UnusableError as error:
         raise fail("threshold", f"cannot be tuned: {error}", "Give a number.") from error
-    found = tune_threshold(saved.labels, saved.probabilities, weights)
-    notes = (found.note,) if found.note else ()
-    return replace(opened.decision, threshold=found.value, tuned=True, metric=name, notes=notes)
+    plain = Decision(temperature=opened.decision.temperature)
+    return plain.tuned_on(name, weights, saved.labels, saved.probabilities, saved.groups)
 
 
 def _reproduces(answered: _Answered, decision: Decision, measured: Mapping[str, Any]) -> bool | None:

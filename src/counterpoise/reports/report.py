@@ -199,6 +199,8 @@ class RunEntry:
     """Findings, as ``result.json`` has them."""
     unreadable: tuple[str, ...] = ()
     threshold: float = 0.5
+    tuning: str = ""
+    """What tuning the threshold came to, in a sentence; empty where it was not asked for."""
     temperature: float = 1.0
 
 

@@ -143,7 +143,7 @@ def _runs(report: Report) -> Iterator[str]:
     for run in finished[:SHOWN_RUNS]:
         score = f", {titled(run.metric)} {number(run.score)} on validation" if run.score is not None else ""
         yield f"- `{_code(str(run.folder))}`: {plain(run.row)}{plain(score)}"
-        for line in finding_lines(run.diagnosis) if run.diagnosis else []:
+        for line in [*filter(None, [run.tuning]), *(finding_lines(run.diagnosis) if run.diagnosis else [])]:
             yield f"  - {plain(line)}"
     if len(finished) > SHOWN_RUNS:
         yield f"- and {len(finished) - SHOWN_RUNS:,} more, in `production_summary.json`"
