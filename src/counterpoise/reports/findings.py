@@ -17,13 +17,13 @@ Kind = Literal[
     "not_learning",
     "overfitting",
     "underfitting",
-    "plateau",
     "under_prediction",
     "below_branch",
     "below_baseline",
     "test_differs",
     "stacked_corrections",
     "skipped_updates",
+    "few_rows",
 ]
 
 

@@ -115,6 +115,8 @@ class Comparison:
     p_both: float | None = None
     """Of rows and seeds together, by a t test with Satterthwaite's degrees of freedom; and Holm's."""
     p_both_holm: float | None = None
+    more_right: Literal["first", "second", "unclear"] | None = None
+    """Which predicts more rows right, by the McNemar test: of accuracy, whatever the metric. ``None``: not tested."""
     discordant: tuple[float, float] = (0.0, 0.0)
     """Rows that only ``first``, and only ``second``, predicts right; means over the pairs."""
     effect: float | None = None

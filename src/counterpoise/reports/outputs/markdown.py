@@ -87,7 +87,9 @@ def _data(data: DataSet) -> Iterator[str]:
         yield ""
         yield "### Comparisons"
         yield ""
-        heads = ["", "difference", "interval", "p", "p of rows", "p McNemar", "effect", "seeds needed", "verdict"]
+        of = titled(data.metric)
+        tests = [f"p of {of}, rows and seeds", f"p of {of}, rows", "p of accuracy, rows (McNemar)"]
+        heads = ["", f"difference in {of}", "interval", *tests, "effect", "seeds needed", f"verdict on {of}"]
         yield from _table(heads, [_comparison(data, each) for each in data.comparisons])
         yield ""
         for each in data.comparisons[:20]:
