@@ -1,4 +1,4 @@
-"""What the diagnosis advises, taken at its word: for each finding a training that has it, and the same with the override.
+"""The advice of the diagnosis, tried: for each finding a training that has it, and the same with the override.
 
     python benchmarks/advice.py [--seeds 5] [--only STORY ...] [--folder DIR]
 
@@ -16,9 +16,8 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from statistics import mean
@@ -199,11 +198,8 @@ def train(folder: Path, overrides: Sequence[str]) -> RunRecord:
         resolvers.register()
         with initialize_config_dir(str(CONF)):
             config: Any = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
-        with redirect_stdout(StringIO()):
-            try:
-                run(config, folder, Invocation(CONF / "hardware", tuple(overrides)))
-            except TrainingAbortedError:
-                pass
+        with redirect_stdout(StringIO()), suppress(TrainingAbortedError):
+            run(config, folder, Invocation(CONF / "hardware", tuple(overrides)))
     return read_run(folder)
 
 
@@ -229,10 +225,8 @@ def try_story(name: str, story: Story, seed: int, folder: Path) -> Outcome | Non
     first = train(runs / str(seed), asked)
     found = of_kind(first, story.finding)
     if found is None or not found.override:
-        print(
-            f"  {name}, seed {seed}: {'no override' if found else 'no finding'}; {[f.kind for f in diagnose(first)]} {score(first)}",
-            flush=True,
-        )
+        what = "no override" if found else "no finding"
+        print(f"  {name}, seed {seed}: {what}; {[each.kind for each in diagnose(first)]}", flush=True)
         return None
     second = train(runs / f"{seed}_advised_{found.override}", [*asked, found.override])
     kinds = tuple(finding.kind for finding in diagnose(second))

@@ -28,7 +28,7 @@ from counterpoise.decision import (
 )
 from counterpoise.errors import UserError
 from counterpoise.metrics import METRICS, ObjectiveConfig, calibration_error, classification_metrics
-from counterpoise.thresholds import TUNABLE, tune, tune_threshold
+from counterpoise.thresholds import TUNABLE, tune_threshold
 
 F1 = ObjectiveConfig(metric="f1")
 

@@ -90,7 +90,8 @@ def test_rows_of_one_group_are_one_draw() -> None:
     alone, grouped = tune(labels[copies], table[copies], F1), tune(labels[copies], table[copies], F1, copies)
     assert alone.threshold != 0.5
     assert grouped.threshold == 0.5
-    assert grouped.gain is not None and alone.gain is not None
+    assert grouped.gain is not None
+    assert alone.gain is not None
     assert grouped.gain.high - grouped.gain.low > 2 * (alone.gain.high - alone.gain.low)
 
 
@@ -120,7 +121,8 @@ def test_the_decision_says_what_tuning_came_to(rows: int) -> None:
     assert Decision.read(kept) == found
     (line,) = tuning_lines(kept)
     assert found.metric == "f1"
-    assert found.gain is not None and found.gain_interval is not None
+    assert found.gain is not None
+    assert found.gain_interval is not None
     assert f"gain {found.gain:+.4f} on validation, 95 % interval {found.gain_interval[0]:+.4f} to" in line
     assert found.tuned is (found.gain_interval[0] > 0) is (rows == 3000)
     assert line.startswith(

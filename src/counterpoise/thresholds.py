@@ -127,8 +127,8 @@ def tune(
 ) -> Tuned:
     """The threshold with the largest sum of weighted metrics, if it gains more than chance over 0.5; else 0.5.
 
-    The gain is cross-fitted, and its interval is a bootstrap over the rows, or over their groups. The tuned threshold is
-    taken where the whole interval lies above 0. The same input gives the same answer.
+    The gain is cross-fitted, and its interval is a bootstrap over the rows, or over their groups. The tuned threshold
+    is taken where the whole interval lies above 0. The same input gives the same answer.
 
     Args:
         labels: 0 or 1, ``[N]``.

@@ -148,7 +148,7 @@ def test_the_other_metrics_gap_counts_too(tmp_path: Path) -> None:
 
 
 def test_every_metric_has_its_own_chance(tmp_path: Path) -> None:
-    """Of a metric without a formula by draws of the confusion matrix; of one that it does not decide nothing is said."""
+    """Where no formula covers a metric, by draws of the confusion matrix; of an area of one class nothing is said."""
     for metric, found in (("macro_f1", True), ("mcc", True), ("pr_auc", False)):
         valid, test = figures(0.8, accuracy=0.8, mcc=0.6, pr_auc=0.9), figures(0.6, accuracy=0.79, mcc=0.2, pr_auc=0.5)
         story = Story(

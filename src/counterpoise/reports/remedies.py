@@ -36,7 +36,7 @@ class Remedies:
 
     def lr(self, factor: float) -> str:
         """The learning rate times ``factor``."""
-        rate = number(self.config, "optimizer", "lr")
+        rate = self.rate
         if not finite(rate) or not (rate * factor > 0 and math.isfinite(rate * factor)):
             return ""
         return f"optimizer.lr={rate * factor:.3g}"
@@ -70,9 +70,8 @@ class Remedies:
 
     @property
     def rate(self) -> float | None:
-        """The learning rate of the config, or that which ``auto`` came to."""
-        rate = number(self.config, "optimizer", "lr")
-        return rate if finite(rate) else number(self.record.plan, "lr")
+        """The learning rate of the config, before it is scaled with the batch; ``None`` where a range test finds it."""
+        return None if self._searched else number(self.config, "optimizer", "lr")
 
     def off_recipe(self) -> str:
         """``low`` or ``high`` for a learning rate far from the model's own; else empty."""
@@ -83,7 +82,12 @@ class Remedies:
 
     def recipe(self) -> str:
         """The model's own learning rate."""
-        return self._set("optimizer.lr", float(f"{self.recipe_lr:.3g}"))
+        return "" if self._searched else self._set("optimizer.lr", float(f"{self.recipe_lr:.3g}"))
+
+    @property
+    def _searched(self) -> bool:
+        """Whether a range test finds the learning rate, whatever the config has."""
+        return find(self.config, "lr_finder")[1] is True
 
     def lower_lr(self) -> str:
         """The model's own learning rate where it is far above that; else a tenth of it."""

@@ -64,8 +64,8 @@ def few_rows(record: RunRecord) -> Finding | None:
         kind="few_rows",
         severity="note",
         message=(
-            f"{where} class {name!r} has {few[name]} rows, fewer than the {FEWEST} from which {what} says anything about "
-            "the model."
+            f"{where} class {name!r} has {few[name]} rows, fewer than the {FEWEST} from which {what} says anything "
+            "about the model."
         ),
         evidence={"rows": few[name], "least_rows": FEWEST},
     )

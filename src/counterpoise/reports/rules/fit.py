@@ -53,8 +53,8 @@ def _by_heart(record: RunRecord) -> Finding | None:
         kind="overfitting",
         severity="critical",
         message=(
-            f"{chance_sentence(evidence)}, while the training loss fell from {start:.4g} to {last:.4g}: nothing carries "
-            "over to other rows, so look at the labels and at how the splits were made."
+            f"{chance_sentence(evidence)}, while the training loss fell from {start:.4g} to {last:.4g}: nothing "
+            "carries over to other rows, so look at the labels and at how the splits were made."
         ),
         evidence=evidence | {"first_loss": start, "last_loss": last},
     )
@@ -146,8 +146,8 @@ def _not_yet(record: RunRecord) -> Finding | None:
         kind="underfitting",
         severity="warning",
         message=(
-            f"{'early stopping' if stopped else 'its limit of epochs'} ended it in epoch {last.number}, {seen}, when class "
-            f"{neglected[0]!r} was hardly predicted yet."
+            f"{'early stopping' if stopped else 'its limit of epochs'} ended it in epoch {last.number}, {seen}, when "
+            f"class {neglected[0]!r} was hardly predicted yet."
         ),
         evidence={"epochs": count, "updates": done, "part": under_predicted(last.valid)[neglected[0]]},
         override=remedies.patience(longer) if stopped else remedies.epochs(longer),

@@ -44,8 +44,8 @@ def test_differs(record: RunRecord) -> Finding | None:
         kind="test_differs",
         severity="warning",
         message=(
-            f"{metric} is {after:.4f} on the test split but {before:.4f} on validation; splits of these sizes differ by "
-            f"up to {chance:.4f} by chance{otherwise}."
+            f"{metric} is {after:.4f} on the test split but {before:.4f} on validation; splits of these sizes differ "
+            f"by up to {chance:.4f} by chance{otherwise}."
         ),
         evidence={"valid": before, "test": after, "limit": FAR, "chance": chance},
         override=override,
