@@ -41,7 +41,8 @@ SETTING = (
     *("data=table", "data.path=texts.csv", "hardware=cpu", "hardware.precision=fp32", "encoding.vocab_size=300"),
     *("encoding.max_length=48", "train.epochs=4", "train.log_every=1", "train.checkpoint_seconds=0"),
     *("early_stopping.enabled=false", "guard=warn", "guard.collapse.first_update=0"),
-    *("guard.collapse.sure_support=1", "guard.collapse.window_support=1", "guard.collapse.explosion=1.5", "guard.collapse.chance_updates=1"),
+    *("guard.collapse.sure_support=1", "guard.collapse.window_support=1", "guard.collapse.explosion=1.5"),
+    "guard.collapse.chance_updates=1",
     "report.plots=false",
 )
 TEXTCNN = ("model=textcnn", "model.embedding_size=16", "model.filters=8")

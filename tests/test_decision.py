@@ -21,15 +21,14 @@ from counterpoise.decision import (
     COLDEST,
     DECISION,
     HOTTEST,
-    TUNABLE,
     Decision,
     DecisionConfig,
     decide,
     fit_temperature,
-    tune_threshold,
 )
 from counterpoise.errors import UserError
 from counterpoise.metrics import METRICS, ObjectiveConfig, calibration_error, classification_metrics
+from counterpoise.thresholds import TUNABLE, tune_threshold
 
 F1 = ObjectiveConfig(metric="f1")
 

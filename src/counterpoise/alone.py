@@ -24,6 +24,7 @@ from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.errors import UserError
 from counterpoise.losses import Loss
+from counterpoise.measuring import groups_of
 from counterpoise.metrics import ObjectiveConfig, classification_metrics
 from counterpoise.tracking.folder import write_predictions
 
@@ -65,7 +66,9 @@ class Alone:
             found[name] = {**facts, **self._metrics(answers[name], branch.decision)}
         if len(answers) > 1:
             means = {split: np.mean([each[split] for each in answers.values()], axis=0) for split in self._splits()}
-            own = decide(self.settings, self.objective, self.dataset.valid.labels, means["valid"])
+            valid = self.dataset.valid
+            groups = groups_of(valid, valid.rows)
+            own = decide(self.settings, self.objective, valid.labels, means["valid"], groups)
             found[AVERAGE] = self._metrics({split: own.calibrated(mean) for split, mean in means.items()}, own)
         return found
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,74 +19,13 @@ from counterpoise.config.schema import Range, parse
 from counterpoise.errors import Problem, UserError, fail, nearest
 from counterpoise.jsonio import read_sealed, write_sealed
 from counterpoise.metrics import METRICS, Floats, Ints, ObjectiveConfig, predicted_classes, undefined_metrics
+from counterpoise.thresholds import DEFAULT_THRESHOLD, KEPT, TUNABLE, Fitted, Gain, tune
 
 DECISION: Final = "decision.json"
 """Name of the file beside the weights."""
-DEFAULT_THRESHOLD: Final = 0.5
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of the temperature."""
-AS_GOOD: Final = 1e-12
-"""Scores that differ by no more are equal."""
 _HALVINGS = 60
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.zeros(len(below)), where=below != 0)
-
-
-class Counts(NamedTuple):
-    """Confusion counts of class 1 for many thresholds at once, ``[T]`` each."""
-
-    tp: Floats
-    fp: Floats
-    fn: Floats
-    tn: Floats
-
-    def turned(self) -> Counts:
-        """Those of class 0."""
-        return Counts(self.tn, self.fn, self.fp, self.tp)
-
-    def precision(self) -> Floats:
-        """Hits among what is predicted; 0 where nothing is."""
-        return _ratio(self.tp, self.tp + self.fp)
-
-    def recall(self) -> Floats:
-        """Hits among what there is."""
-        return _ratio(self.tp, self.tp + self.fn)
-
-    def f1(self) -> Floats:
-        """Harmonic mean of the two."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-    def mcc(self) -> Floats:
-        """Matthews correlation; 0 where labels or predictions are constant."""
-        spread = (self.tp + self.fp) * (self.tp + self.fn) * (self.tn + self.fp) * (self.tn + self.fn)
-        return _ratio(self.tp * self.tn - self.fp * self.fn, np.sqrt(spread))
-
-
-def _mean(one: Floats, other: Floats) -> Floats:
-    return (one + other) / 2
-
-
-def _weighted_f1(counts: Counts) -> Floats:
-    positives, negatives = counts.tp + counts.fn, counts.tn + counts.fp
-    return _ratio(positives * counts.f1() + negatives * counts.turned().f1(), positives + negatives)
-
-
-TUNABLE: Final = {
-    "accuracy": lambda c: _ratio(c.tp + c.tn, c.tp + c.tn + c.fp + c.fn),
-    "f1": Counts.f1,
-    "precision": Counts.precision,
-    "recall": Counts.recall,
-    "sensitivity": Counts.recall,
-    "specificity": lambda c: c.turned().recall(),
-    "macro_f1": lambda c: _mean(c.f1(), c.turned().f1()),
-    "weighted_f1": _weighted_f1,
-    "macro_precision": lambda c: _mean(c.precision(), c.turned().precision()),
-    "macro_recall": lambda c: _mean(c.recall(), c.turned().recall()),
-    "mcc": Counts.mcc,
-}
-"""The metrics that depend on the threshold, all better when larger, as :mod:`counterpoise.metrics` defines them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +33,8 @@ class DecisionConfig:
     """How probabilities become an answer. These keys stand at the top of the config."""
 
     threshold: Annotated[float | Literal["tune"], Range(gt=0, lt=1)] = DEFAULT_THRESHOLD
-    """Probability from which class 1 of two is predicted; tune finds it on the validation split."""
+    """Probability from which class 1 of two is predicted; tune finds it on the validation split, and keeps 0.5 where
+    the gain is within chance."""
     threshold_metric: str | None = None
     """What threshold=tune makes largest; null takes the objective's."""
     calibration: Literal["temperature", "none"] = "temperature"
@@ -161,9 +101,13 @@ class Decision:
     threshold: Annotated[float, Range(gt=0, le=1)] = DEFAULT_THRESHOLD
     """For two classes, the probability from which class 1 is predicted; 0.5 predicts the more probable one."""
     tuned: bool = False
-    """Whether the threshold was found on the validation split."""
+    """Whether the threshold was found on the validation split, and kept."""
     metric: str | None = None
-    """What it was found for."""
+    """What it was tuned for; also where 0.5 was kept."""
+    gain: float | None = None
+    """Of that metric, by tuning, on validation rows that the threshold was not tuned on; null where not judged."""
+    gain_interval: tuple[float, float] | None = None
+    """Of that gain, at 95 %."""
     temperature: Annotated[float, Range(ge=COLDEST, le=HOTTEST)] = 1.0
     """What the logits are divided by."""
     notes: tuple[str, ...] = ()
@@ -181,13 +125,51 @@ class Decision:
         """The predicted class of each row of ``[N, C]``, ``[N]``."""
         return predicted_classes(calibrated, None if self.threshold == DEFAULT_THRESHOLD else self.threshold)
 
+    def tuned_on(
+        self,
+        metric: str,
+        weights: Mapping[str, float],
+        labels: ArrayLike,
+        calibrated: ArrayLike,
+        groups: NDArray[Any] | None = None,
+    ) -> Decision:
+        """The same with a threshold that is tuned on these rows, as :func:`counterpoise.thresholds.tune` does it.
+
+        Args:
+            metric: the name of what is made largest.
+            weights: its metrics.
+            labels: 0 or 1, ``[N]``.
+            calibrated: probabilities, ``[N, 2]``.
+            groups: of each row, ``[N]``.
+        """
+        found = tune(labels, calibrated, weights, groups)
+        return replace(
+            self,
+            threshold=found.threshold,
+            tuned=found.threshold != DEFAULT_THRESHOLD,
+            metric=metric,
+            gain=None if found.gain is None else found.gain.mean,
+            gain_interval=None if found.gain is None else (found.gain.low, found.gain.high),
+            notes=(*self.notes, found.note) if found.note else self.notes,
+        )
+
     def save(self, folder: Path, weights: str) -> None:
         """Write :data:`DECISION` beside the weights of that checksum."""
         write_sealed(folder / DECISION, {**asdict(self), "weights": weights})
 
     def __str__(self) -> str:
-        how = f" (tuned for {self.metric})" if self.tuned else ""
+        how = f" ({self.tuning})" if self.tuning else ""
         return f"threshold {self.threshold:.4g}{how}, temperature {self.temperature:.4g}"
+
+    @property
+    def tuning(self) -> str:
+        """What tuning the threshold came to, with the gain or why 0.5 was kept; empty where it was not asked for."""
+        if self.metric is None:
+            return ""
+        if not self.tuned:
+            return next((note for note in self.notes if note.startswith(KEPT)), KEPT)
+        gain = None if self.gain is None or self.gain_interval is None else Gain(self.gain, *self.gain_interval)
+        return f"tuned for {self.metric}{'' if gain is None else f': {gain}'}"
 
     @classmethod
     def load(cls, folder: Path, weights: str) -> Decision:
@@ -221,14 +203,6 @@ def _tempered(probabilities: ArrayLike, power: float) -> Floats:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     tempered: Floats = powers / powers.sum(axis=1, keepdims=True)
     return tempered
-
-
-class Fitted(NamedTuple):
-    """A number found on the validation split."""
-
-    value: float
-    note: str = ""
-    """Why it could not be found, or is only a bound; empty where all is well."""
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> Fitted:
@@ -269,57 +243,13 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> Fitted:
     return Fitted(math.exp(-(low + high) / 2))
 
 
-def tune_threshold(labels: ArrayLike, probabilities: ArrayLike, weights: Mapping[str, float]) -> Fitted:
-    """The threshold with the largest sum of weighted metrics, over all that predict differently.
-
-    It stands in the middle between two neighbouring probabilities; of several that are as good, it is the one nearest
-    to 0.5, and 0.5 itself where that is among them.
-
-    Args:
-        labels: 0 or 1, ``[N]``.
-        probabilities: ``[N, 2]``, calibrated.
-        weights: by metric, of :data:`TUNABLE`.
-    """
-    truth, table = np.asarray(labels), np.asarray(probabilities, np.float64)
-    if not np.isfinite(table).all():
-        return Fitted(DEFAULT_THRESHOLD, "no threshold: some probabilities of the validation split are not finite")
-    scores, place = np.unique(table[:, 1], return_inverse=True)
-    counts = _counts(truth, place, len(scores))
-    value = np.sum([weight * TUNABLE[name](counts) for name, weight in weights.items()], axis=0)
-    thresholds, usable = _candidates(scores)
-    best = np.flatnonzero(usable & (value >= value[usable].max() - AS_GOOD))
-    chosen = best[np.abs(thresholds[best] - DEFAULT_THRESHOLD).argmin()]
-    predicts = int(counts.tp[chosen] + counts.fp[chosen])
-    only = {0: "0", len(truth): "1"}.get(predicts)
-    note = (
-        "" if only is None else f"with this threshold every record of the validation split is predicted as class {only}"
-    )
-    return Fitted(float(thresholds[chosen]), note)
-
-
-def _counts(truth: NDArray[Any], place: NDArray[np.intp], distinct: int) -> Counts:
-    """Of the cuts in front of each of the distinct scores, and behind the last, ``[distinct + 1]``."""
-    below = [np.concatenate([[0], np.cumsum(np.bincount(place[truth == c], minlength=distinct))]) for c in (0, 1)]
-    negatives, positives = (each.astype(np.float64) for each in below)
-    return Counts(positives[-1] - positives, negatives[-1] - negatives, positives, negatives)
-
-
-def _candidates(scores: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """A threshold for each of those cuts, and whether there is one: none lies above 1, or at 0.
-
-    0.5 cuts behind every score of 0.5, as the more probable class does.
-    """
-    lower, upper = np.concatenate([[0.0], scores]), np.concatenate([scores, [1.0]])
-    middle = lower + (upper - lower) / 2
-    thresholds = np.where(middle > lower, middle, upper)
-    usable = thresholds > lower
-    half = int(np.searchsorted(scores, DEFAULT_THRESHOLD, side="right"))
-    usable &= thresholds != DEFAULT_THRESHOLD
-    thresholds[half], usable[half] = DEFAULT_THRESHOLD, True
-    return thresholds, usable
-
-
-def decide(config: DecisionConfig, objective: ObjectiveConfig, labels: ArrayLike, probabilities: ArrayLike) -> Decision:
+def decide(
+    config: DecisionConfig,
+    objective: ObjectiveConfig,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    groups: NDArray[Any] | None = None,
+) -> Decision:
     """Find temperature and threshold.
 
     Args:
@@ -327,19 +257,22 @@ def decide(config: DecisionConfig, objective: ObjectiveConfig, labels: ArrayLike
         objective: in place of a metric of the threshold, where none is given.
         labels: of the validation split, ``[N]``.
         probabilities: the model's own for it, ``[N, C]``.
+        groups: of each row, ``[N]``, where rows of one group are no independent draws.
     """
     temperature = fit_temperature(labels, probabilities) if config.calibration == "temperature" else Fitted(1.0)
-    notes = [temperature.note]
-    decision = Decision(temperature=temperature.value)
-    threshold, tuned, metric = config.threshold, config.threshold == "tune", None
-    if threshold == "tune":
-        metric, weights = config.tuned_for(objective)
-        threshold, note = tune_threshold(labels, decision.calibrated(probabilities), weights)
-        notes.append(note)
-    return Decision(
-        threshold=threshold,
-        tuned=tuned,
-        metric=metric,
-        temperature=temperature.value,
-        notes=tuple(note for note in notes if note),
-    )
+    decision = Decision(temperature=temperature.value, notes=(temperature.note,) if temperature.note else ())
+    if config.threshold != "tune":
+        return replace(decision, threshold=config.threshold)
+    return decision.tuned_on(*config.tuned_for(objective), labels, decision.calibrated(probabilities), groups)
+
+
+def tuning_lines(node: object) -> list[str]:
+    """What tuning the threshold came to, by ``decision`` of a ``result.json``; empty where it was not asked for."""
+    try:
+        decision = Decision.read(node)
+    except ValueError:
+        return []
+    if decision.metric is None:
+        return []
+    threshold = f"{decision.threshold:.4g}, " if decision.tuned else ""
+    return [f"Threshold {threshold}{decision.tuning}."]

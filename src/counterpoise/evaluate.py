@@ -17,7 +17,7 @@ from counterpoise.data.sources.formats import bare_name
 from counterpoise.data.sources.inputs import read_inputs
 from counterpoise.data.sources.labels import group_of, label_or_number
 from counterpoise.data.sources.reading import Column
-from counterpoise.decision import Decision, DecisionConfig, tune_threshold
+from counterpoise.decision import Decision, DecisionConfig
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import UserError, fail, near
 from counterpoise.job import build_loss
@@ -177,16 +177,17 @@ def _decision(config: EvaluateConfig, opened: OpenedModel) -> Decision:
         raise UserError(problems)
     asked.check_classes(len(opened.classes))
     if asked.threshold != "tune":
-        return replace(opened.decision, threshold=asked.threshold, tuned=False, metric=None)
+        return replace(
+            opened.decision, threshold=asked.threshold, tuned=False, metric=None, gain=None, gain_interval=None
+        )
     name, weights = asked.tuned_for(objective)
     try:
         saved = read_predictions(RunFolder(opened.run.folder).predictions("valid"), len(opened.classes))
     except UnusableError as error:
         raise fail("threshold", f"cannot be tuned: {error}", "Give a number.") from error
     asked.check_labels(np.bincount(saved.labels, minlength=len(opened.classes)), opened.classes)
-    found = tune_threshold(saved.labels, saved.probabilities, weights)
-    notes = (found.note,) if found.note else ()
-    return replace(opened.decision, threshold=found.value, tuned=True, metric=name, notes=notes)
+    plain = Decision(temperature=opened.decision.temperature)
+    return plain.tuned_on(name, weights, saved.labels, saved.probabilities, saved.groups)
 
 
 def _reproduces(answered: _Answered, decision: Decision, measured: Mapping[str, Any]) -> bool | None:

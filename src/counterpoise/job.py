@@ -40,7 +40,7 @@ from counterpoise.guards.non_finite import NonFiniteGuard
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.jsonio import write_sealed
 from counterpoise.losses import Loss, LossContext
-from counterpoise.measuring import calibration, figures, keep
+from counterpoise.measuring import calibration, figures, groups_of, keep
 from counterpoise.metrics import Objective
 from counterpoise.models.base import Model, ModelContext
 from counterpoise.optim.adamw import all_components
@@ -313,7 +313,8 @@ class Job:
         }
         valid = raw["valid"]
         settings = self.experiment.sections["decision"]
-        decision = decide(settings, trainer.objective.config, valid.labels, valid.probabilities)
+        groups = groups_of(self.dataset.valid, valid.rows)
+        decision = decide(settings, trainer.objective.config, valid.labels, valid.probabilities, groups)
         for note in decision.notes:
             log.info("Decision: %s.", note)
         records, decided = self.dataset.splits(), {name: found.decided(decision) for name, found in raw.items()}

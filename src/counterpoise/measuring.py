@@ -52,6 +52,16 @@ def keep(path: Path, found: Predictions, records: Records) -> None:
     write_predictions(path, found.rows, found.labels, found.probabilities, predicted=found.predicted, **groups)
 
 
+def groups_of(records: Records, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    """The group of each of these rows, ``[N]``; a row without one is a group of its own. ``None`` without groups."""
+    if not records.has("group"):
+        return None
+    given = _aligned(records, "group", rows)
+    return np.array(
+        [f"{row}: none" if group is None else f"group {group}" for row, group in zip(rows, given, strict=True)], str
+    )
+
+
 def _aligned(records: Records, column: str, rows: NDArray[np.int64]) -> list[Any]:
     of_row = dict(zip(records.rows.tolist(), records.table[column].to_pylist(), strict=True))
     return [of_row[row] for row in rows.tolist()]

@@ -18,6 +18,7 @@ from rich.console import Console
 from counterpoise.baselines import Probabilities, baseline_answers, baseline_metrics
 from counterpoise.data.cache import Cache
 from counterpoise.data.records import Dataset, Records
+from counterpoise.decision import tuning_lines
 from counterpoise.engine.progress import History
 from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
@@ -166,6 +167,8 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     beside = "its branches alone and the baselines" if branches else "the baselines"
     title = f"{split} split, best checkpoint (epoch {result['best_epoch']}), beside {beside}"
     show_table(console, result_table(title, rows))
+    for line in tuning_lines(result.get("decision")):
+        console.print(line, soft_wrap=True)
     if "diagnosis" in result:  # not in one of an earlier version
         show_findings(console, result["diagnosis"], result["status"])
     if "protocol" in result:

@@ -22,6 +22,9 @@ CONFIG: dict[str, Any] = {
     "loss": {"_target_": "counterpoise.losses.CrossEntropy", "label_smoothing": 0.05},
     "balance": {"class_weights": "inverse_frequency", "beta": 0.9999, "sampler": False, "allow_stacked": False},
     "optimizer": {"lr": 1e-3, "weight_decay": 0.01},
+    "lr_range_test": {"recipe": 1e-3},
+    "threshold": 0.5,
+    "threshold_metric": None,
     "hardware": {"precision": None},
     "model": {"_target_": "counterpoise.models.textcnn.TextCNN", "dropout": 0.3},
 }
@@ -42,7 +45,11 @@ def figures(
         }
         for name, share in zip(CLASSES, shares, strict=True)
     }
-    return {"accuracy": score, "f1": score, "macro_f1": score, "roc_auc": auc, "per_class": per_class, **more}
+    half = rows // 2
+    right = min(half, max(0, round(score * half)))
+    matrix = [[right, half - right], [half - right, right]]
+    areas = {"roc_auc": auc, "per_class": per_class, "confusion_matrix": matrix}
+    return {"accuracy": score, "f1": score, "macro_f1": score, **areas, **more}
 
 
 def epoch(number: int, train: float, valid: float, score: float, **more: Any) -> dict[str, Any]:

@@ -49,14 +49,18 @@ def report(*events: dict[str, Any], rescues: int = 0) -> dict[str, Any]:
 
 
 def shares(*predicted: float, **more: Any) -> list[dict[str, Any]]:
-    """A good course that predicts the classes so."""
-    return course(FALLING, FALLING, RISING, shares=predicted, **more)
+    """A course that has converged and predicts the classes so."""
+    return course(LEVEL, LEVEL, STILL, shares=predicted, **more)
 
 
 STACK = {"balance.allow_stacked": True}
 STACKED = "balance.allow_stacked=true"
 LEAK = {"data_notes": {"leakage": {"shared": {"train/test": {"texts": 9}}}}}
 DROP = ("data.leakage=drop",)
+NO_LEAK = {"data_notes": {"leakage": {"shared": {"train/test": {"texts": 0}}}}}
+OVERDONE = shares(0.2, 0.8)
+OVERDOES = result(0.8, valid=figures(0.8, shares=(0.2, 0.8)))
+FORGETS = result(0.8, valid=figures(0.8, shares=(0.9, 0.1)))
 FAR = result(0.8, test=figures(0.7))
 CLOSE = result(0.8, valid=figures(0.8, rows=100), test=figures(0.74, rows=100))
 
@@ -81,7 +85,25 @@ HEALTHY = {
         epochs=course(FALLING, [0.6, 0.5, 0.45, 0.5, 0.52, 0.55, 0.57, 0.6], RISING), result=result()
     ),
     "a third of the share": Story(epochs=shares(0.84, 0.16)),
-    "too few to say": Story(epochs=shares(1.0, 0.0, rows=18)),
+    "memorised after its best, and stopped early": Story(epochs=MEMORISED, result=result(ended_by=EARLY_STOP)),
+    "perfect": Story(
+        epochs=course(
+            [0.7, 0.5, 0.3, 0.1, 0.05, 0.01], [0.69, 0.4, 0.3, 0.35, 0.4, 0.5], [0.5, 0.9, 1.0, 1.0, 1.0, 1.0]
+        )
+    ),
+    "converged": Story(epochs=course(LEVEL, LEVEL, STILL)),
+    "test is worse by chance": Story(epochs=GOOD, result=CLOSE),
+    "test is worse by what choosing the best epoch explains": Story(
+        epochs=GOOD, result=result(0.8, valid=figures(0.80, rows=400), test=figures(0.72, rows=400))
+    ),
+    "the better branch is better by chance": Story(
+        epochs=GOOD, result=result(0.80, branches={"gnn": {"valid": figures(0.9), "test": figures(0.82)}})
+    ),
+    "two corrections that do not overdo it": Story(
+        epochs=GOOD, config={**STACK, "balance.sampler": True}, asked=(STACKED, "balance.sampler=true")
+    ),
+    "few updates, still running": Story(epochs=IDLE[:1], updates=[update(7, 0.7)], result=None),
+    "a threshold that serves both classes": Story(epochs=shares(0.9, 0.1)),
     "a scaler at work": Story(
         epochs=GOOD,
         updates=[update(10, 0.7), update(20, NAN, grad_norm=NAN, skipped=1), update(800, 0.4, skipped=1)],
@@ -122,7 +144,7 @@ STORIES = {
         asked=("optimizer.lr=1e-6",),
         result=CHANCE,
         kinds=("not_learning",),
-        override="optimizer.lr=0.000707",
+        override="optimizer.lr=0.001",
     ),
     "rate too high": Story(
         epochs=IDLE,
@@ -131,7 +153,7 @@ STORIES = {
         asked=("optimizer.lr=0.5",),
         result=CHANCE,
         kinds=("not_learning",),
-        override="optimizer.lr=0.000707",
+        override="optimizer.lr=0.001",
     ),
     "overshoots": Story(
         epochs=IDLE,
@@ -139,15 +161,35 @@ STORIES = {
         kinds=("not_learning",),
         override="optimizer.lr=0.0001",
     ),
-    "usual rate": Story(epochs=IDLE, kinds=("not_learning",), override="optimizer.lr=0.0003"),
+    "usual rate": Story(epochs=IDLE, kinds=("not_learning",)),
     "few updates": Story(
-        epochs=IDLE[:1], result=result(updates=7), kinds=("not_learning",), override="train.epochs=15"
+        epochs=IDLE[:1],
+        result=result(updates=7),
+        config={"train.epochs": 1},
+        asked=("train.epochs=1",),
+        kinds=("not_learning",),
+        override="train.epochs=43",
+    ),
+    "few updates before early stopping": Story(
+        epochs=IDLE[:6],
+        result=result(updates=84, ended_by=EARLY_STOP),
+        config={"train.epochs": 30},
+        asked=("train.epochs=30",),
+        kinds=("not_learning",),
+        override="early_stopping.patience=22",
+    ),
+    "blown up, and falling": Story(
+        epochs=course([900.0, 300.0, 90.0], [900.0, 300.0, 90.0], [0.5] * 3, auc=0.51),
+        plan={"lr": 100.0},
+        config={"optimizer.lr": 100.0, "train.epochs": 3},
+        asked=("optimizer.lr=100",),
+        kinds=("not_learning",),
+        override="optimizer.lr=0.001",
     ),
     "majority": Story(
         epochs=[{**e, "valid": {"loss": 0.69, "f1": 0.6}} for e in IDLE],
         result=CHANCE,
         kinds=("not_learning",),
-        override="optimizer.lr=0.0003",
     ),
     "NaN loss": Story(
         epochs=GOOD[:1],
@@ -184,9 +226,7 @@ STORIES = {
         kinds=("exploding",),
         override="optimizer.lr=0.0001",
     ),
-    "memorised": Story(
-        epochs=MEMORISED, result=result(ended_by=EARLY_STOP), kinds=("overfitting",), override="model.dropout=0.5"
-    ),
+    "memorised": Story(epochs=MEMORISED, kinds=("overfitting",), override="model.dropout=0.5"),
     "memorised with all dropout": Story(
         epochs=MEMORISED,
         config={"model.dropout": 0.5},
@@ -201,9 +241,7 @@ STORIES = {
         kinds=("overfitting",),
         override="optimizer.weight_decay=0.1",
     ),
-    "memorised noise": Story(
-        epochs=course(FALLING, FLAT, [0.5] * 8, auc=0.51), kinds=("overfitting",), override="model.dropout=0.5"
-    ),
+    "memorised noise": Story(epochs=course(FALLING, FLAT, [0.5] * 8, auc=0.51), kinds=("overfitting",)),
     "cut short": Story(
         epochs=course(FALLING[:4], FALLING[:4], RISING[:4]),
         config={"train.epochs": 4},
@@ -211,48 +249,61 @@ STORIES = {
         kinds=("underfitting",),
         override="train.epochs=8",
     ),
-    "converged": Story(epochs=course(LEVEL, LEVEL, STILL), kinds=("plateau",), override="train.epochs=5"),
-    "a rate that stays": Story(
-        epochs=course(LEVEL, LEVEL, STILL, lr=1e-3),
-        asked=("scheduler=constant",),
-        kinds=("plateau",),
-        override="optimizer.lr=0.0005",
-    ),
-    "by heart at last": Story(
-        epochs=course([*LEVEL[:5], 0.3, 0.2, 0.1], LEVEL, STILL), kinds=("plateau",), override="model.dropout=0.5"
+    "stopped while it learnt": Story(
+        epochs=course(FALLING[:6], FALLING[:6], [0.0] * 6, shares=(1.0, 0.0)),
+        result=result(0.0, valid=figures(0.0, shares=(1.0, 0.0)), ended_by=EARLY_STOP, updates=600, tfidf=0.8),
+        config={"train.epochs": 30},
+        asked=("train.epochs=30",),
+        kinds=("underfitting",),
+        override="early_stopping.patience=24",
     ),
     "a class forgotten": Story(
         epochs=shares(0.9, 0.1),
+        result=FORGETS,
         config={"balance.class_weights": "none"},
         asked=("balance=none",),
         kinds=("under_prediction",),
         override="balance.class_weights=inverse_frequency",
     ),
     "forgotten though balanced": Story(
-        epochs=shares(0.9, 0.1), kinds=("under_prediction",), override="objective.metric=macro_f1"
+        epochs=shares(0.9, 0.1), result=FORGETS, kinds=("under_prediction",), override="threshold=tune"
     ),
     "forgotten though sampled": Story(
         epochs=shares(0.9, 0.1),
+        result=FORGETS,
         config={"balance.class_weights": "none", "balance.sampler": True},
         asked=("balance=sampler",),
         kinds=("under_prediction",),
-        override="objective.metric=macro_f1",
+        override="threshold=tune",
     ),
     "forgotten in spite of all": Story(
         epochs=shares(0.9, 0.1),
-        config={"objective.metric": "macro_f1"},
-        asked=("objective.metric=macro_f1",),
+        result=FORGETS,
+        config={"threshold": "tune"},
+        asked=("threshold=tune",),
         kinds=("under_prediction",),
-        override="optimizer.lr=0.0005",
+    ),
+    "a class of nine rows": Story(
+        epochs=shares(1.0, 0.0, rows=18),
+        result=result(0.8, valid=figures(0.8, shares=(1.0, 0.0), rows=18), test=figures(0.6, rows=18), tfidf=0.7),
+        kinds=("few_rows",),
     ),
     "below words": Story(
         epochs=course(LEVEL, LEVEL, STILL),
         result=result(0.6, tfidf=0.8, ended_by=EARLY_STOP),
         kinds=("below_baseline",),
-        override="optimizer.lr=0.0005",
     ),
-    "below words at its last epoch": Story(
-        epochs=GOOD, result=result(0.6, tfidf=0.8), kinds=("below_baseline",), override="train.epochs=16"
+    "below words while it still learns": Story(
+        epochs=GOOD, result=result(0.6, tfidf=0.8), kinds=("below_baseline",), override="train.epochs=24"
+    ),
+    "below words at a rate far from its own": Story(
+        epochs=GOOD,
+        result=result(0.6, tfidf=0.8),
+        config={"optimizer.lr": 1e-4},
+        plan={"lr": 1e-4},
+        asked=("optimizer.lr=1e-4",),
+        kinds=("below_baseline",),
+        override="optimizer.lr=0.001",
     ),
     "below its better branch": Story(
         epochs=course(LEVEL, LEVEL, STILL),
@@ -266,38 +317,30 @@ STORIES = {
             },
         ),
         kinds=("below_branch",),
-        override="optimizer.lr=0.0005",
     ),
     "test is worse, texts leak": Story(
         epochs=GOOD, result=FAR, metadata=LEAK, kinds=("test_differs",), override="data.leakage=drop"
     ),
-    "test is worse, split here": Story(
-        epochs=GOOD,
-        result=FAR,
-        metadata={"data_notes": {"split": {"seed": 3}}},
-        config={"data.split_seed": 3},
-        asked=("data=table", "data.path=x", "data.split_seed=3"),
-        kinds=("test_differs",),
-        override="data.split_seed=4",
-    ),
-    "test is worse, given": Story(epochs=GOOD, result=FAR, kinds=("test_differs",), override="seed=43"),
-    "test is worse by chance": Story(epochs=GOOD, result=CLOSE, kinds=("test_differs",), override="seed=43"),
+    "test is worse, and nothing leaks": Story(epochs=GOOD, result=FAR, metadata=NO_LEAK, kinds=("test_differs",)),
     "sampler and weights": Story(
-        epochs=GOOD,
+        epochs=OVERDONE,
+        result=OVERDOES,
         config={**STACK, "balance.sampler": True},
         asked=(STACKED, "balance.sampler=true"),
         kinds=("stacked_corrections",),
         override="balance.sampler=false",
     ),
     "weights and alpha": Story(
-        epochs=GOOD,
+        epochs=OVERDONE,
+        result=OVERDOES,
         config={**STACK, "loss": {"_target_": "counterpoise.losses.Focal", "alpha": "auto"}},
         asked=(STACKED, "loss=focal"),
         kinds=("stacked_corrections",),
         override="balance.class_weights=none",
     ),
     "effective number and alpha": Story(
-        epochs=GOOD,
+        epochs=OVERDONE,
+        result=OVERDOES,
         config={
             **STACK,
             "balance.class_weights": "effective_number",
@@ -309,7 +352,8 @@ STORIES = {
         override="loss.alpha=null",
     ),
     "effective number and pos_weight": Story(
-        epochs=GOOD,
+        epochs=OVERDONE,
+        result=OVERDOES,
         config={
             **STACK,
             "balance.class_weights": "effective_number",
@@ -369,7 +413,7 @@ STORIES = {
         config={"train.epochs": 4},
         asked=("train.epochs=4",),
         collapse=report(event(action="rescued"), rescues=1),
-        kinds=("rescued", "underfitting"),
-        override="optimizer.lr=0.0005",
+        kinds=("underfitting", "rescued"),
+        override="train.epochs=8",
     ),
 }

@@ -92,3 +92,14 @@ def test_of_many_models_the_best_are_averaged(tmp_path: Path) -> None:
     models = [row.name for row in data.rows if row.kind == "model"]
     assert [row.members for row in data.rows if row.kind == "average"] == [(name,) for name in models[:2]]
     assert "Averages over seeds are those of the 2 best models of 4." in data.notes
+
+
+def test_which_predicts_more_rows_right_follows_the_corrected_p(tmp_path: Path) -> None:
+    write_run(tmp_path / "cnn", seed=1, skill=0.5)
+    write_run(tmp_path / "gnn", seed=1, model="GNN", skill=2.4)
+    compared = data_of(tmp_path).comparisons
+    assert {each.more_right for each in compared} >= {"first"} or {each.more_right for each in compared} >= {"second"}
+    for each in compared:
+        assert each.p_mcnemar_holm is not None
+        ahead = "first" if each.discordant[0] > each.discordant[1] else "second"
+        assert each.more_right == (ahead if each.p_mcnemar_holm < 0.05 else "unclear")

@@ -16,13 +16,24 @@ def noisy(rng: np.random.Generator, rows: int, accuracy: float) -> dict[str, obj
     return classification_metrics(labels, np.eye(2)[guess], ("a", "b"))
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "macro_f1", "mcc", "recall"])
 def test_errors_are_the_spread_of_repeated_splits(metric: str) -> None:
     rng = np.random.default_rng(0)
     drawn = [noisy(rng, 400, 0.75) for _ in range(1500)]
     spread = np.std([figures[metric] for figures in drawn], ddof=1)
-    stated = [standard_error(metric, figures) for figures in drawn]
+    stated = [standard_error(metric, figures) for figures in drawn[:100]]
     assert np.mean(stated) == pytest.approx(spread, rel=0.06)
+
+
+def test_the_error_of_a_better_auc_is_hanleys_and_mcneils() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], (140, 60))
+    found = []
+    for _ in range(600):
+        scores = 1 / (1 + np.exp(-(rng.normal(size=200) + 1.2 * labels)))
+        found.append(classification_metrics(labels, np.stack([1 - scores, scores], 1), ("a", "b")))
+    spread = np.std([figures["roc_auc"] for figures in found], ddof=1)
+    assert np.mean([standard_error("roc_auc", figures) for figures in found]) == pytest.approx(spread, rel=0.1)
 
 
 @pytest.mark.parametrize("counts", [(40, 160), (100, 100)])
@@ -48,8 +59,10 @@ def test_with_more_classes_the_error_is_an_upper_bound() -> None:
 
 
 def test_what_cannot_be_told_is_none() -> None:
-    assert standard_error("mcc", noisy(np.random.default_rng(0), 50, 0.7)) is None
-    assert standard_error("f1", {"confusion_matrix": [[1, 2, 3]] * 3}) is None
+    assert standard_error("pr_auc", noisy(np.random.default_rng(0), 50, 0.7)) is None
+    assert standard_error("f1", {"confusion_matrix": [[1, 2, 3]] * 2}) is None
+    assert standard_error("f1", {"confusion_matrix": [[0, 0, 0]] * 3}) is None
+    assert standard_error("roc_auc", {"roc_auc": 0.8}) is None
     assert standard_error("f1", {"confusion_matrix": [[5, 0], [0, 0]]}) is None
     assert standard_error("accuracy", {"accuracy": 0.5}) is None
     assert standard_error("accuracy", {"accuracy": 1e308, "per_class": {"a": {"support": 1e308}}}) is None

@@ -554,3 +554,50 @@ def test_a_single_figure_has_no_deviation() -> None:
     assert mean_std(figure([0.5])) == "0.5000"
     assert mean_std(figure([0.4, 0.6])) == "0.5000 ± 0.1414"
     assert mean_std(Figure(mean=-0.00001)) == "0.0000"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "difference", "more_right", "said"),
+    [
+        ("unclear", 0.012, "second", "in accuracy {second} is ahead (McNemar test, p < 0.0001); F1 decides"),
+        ("unclear", 0.012, "first", "in accuracy {first} is ahead (McNemar test, p < 0.0001); F1 decides"),
+        ("clear", 0.041, "second", "in accuracy {second} is ahead (McNemar test, p < 0.0001); F1 decides"),
+        ("rows only", 0.041, "unclear", "in accuracy they cannot be told apart (McNemar test, p 0.4000); F1 decides"),
+        ("clear", 0.041, "first", ""),
+        ("unclear", 0.012, "unclear", ""),
+        ("unclear", 0.012, None, ""),
+    ],
+)
+def test_a_test_of_accuracy_that_says_otherwise_is_explained(
+    verdict: str, difference: float, more_right: Any, said: str, tmp_path: Path
+) -> None:
+    """The sentence follows the metric that decides; the other test's answer stands beside it, by its name."""
+    report = small_report(tmp_path, folders=False)
+    (data,) = report.data
+    first, second = (row.name for row in data.rows[:2])
+    p_value_of = 0.4 if more_right == "unclear" else None if more_right is None else 0.00001
+    facts: dict[str, Any] = {"more_right": more_right, "p_mcnemar_holm": p_value_of}
+    for other in (second, "tfidf_logistic"):
+        compared = comparison(first, other, difference, verdict, **facts)
+        sentences = " ".join(found(replace(report, data=(replace(data, comparisons=(compared,)),))))
+        if said:
+            assert said.format(first=first, second=other) in sentences
+        else:
+            assert "in accuracy" not in sentences
+    same = replace(data, metric="accuracy", comparisons=(replace(compared, metric="accuracy"),))
+    assert "in accuracy" not in " ".join(found(replace(report, data=(same,))))
+
+
+def test_the_tables_say_what_each_test_compares(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    for text in (html.unescape(page(report)), markdown(report, None)):
+        for head in ("p of F1, rows and seeds", "p of F1, rows", "p of accuracy, rows (McNemar)", "verdict on F1"):
+            assert head in text
+
+
+def test_what_tuning_the_threshold_came_to_is_told_of_each_run(tmp_path: Path) -> None:
+    report = small_report(tmp_path, folders=False)
+    said = "Threshold 0.31, tuned for f1: gain +0.0500 on validation, 95 % interval +0.0100 to +0.0900."
+    report = replace(report, runs=(replace(report.runs[0], tuning=said), *report.runs[1:]))
+    for text in (html.unescape(page(report)), markdown(report, None), dumps(summary(report))):
+        assert said in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from counterpoise.decision import TUNABLE, DecisionConfig, tune_threshold
+from counterpoise.decision import DecisionConfig
 from counterpoise.errors import Problem, UserError, fail, nearest
 from counterpoise.metrics import Objective, classification_metrics, predicted_classes
 from counterpoise.reports.collect import Run
@@ -14,6 +14,7 @@ from counterpoise.reports.predictions import Predictions, UnusableError, average
 from counterpoise.reports.reading import find, word
 from counterpoise.reports.statistics.spread import mean
 from counterpoise.reports.subjects import Part, Subject, Trial, figures_of
+from counterpoise.thresholds import TUNABLE, tune
 
 MOST_ROWS = 6
 """Rows of models up to which all of them are averaged together."""
@@ -137,7 +138,7 @@ def _threshold(runs: Sequence[Run], valid: Sequence[Predictions], objective: Obj
     """From which averaged probability class 1 is predicted; ``None`` for the more probable class.
 
     Where a run tuned its threshold, that of the average is tuned on the averaged validation predictions for the same
-    metric; else it is the mean of those that were given.
+    metric, and is 0.5 where that gains nothing beyond chance; else it is the mean of those that were given.
     """
     cuts = [threshold(run.record) for run in runs]
     if set(cuts) == {HALF}:
@@ -147,7 +148,10 @@ def _threshold(runs: Sequence[Run], valid: Sequence[Predictions], objective: Obj
         return mean(cuts)
     known = [metric for metric in tuned if metric in TUNABLE]
     weights = {known[0]: 1.0} if known else _weights(objective)
-    return tune_threshold(valid[0].labels, average(valid), weights).value if weights else mean(cuts)
+    if not weights:
+        return mean(cuts)
+    found = tune(valid[0].labels, average(valid), weights, valid[0].groups).threshold
+    return None if found == HALF else found
 
 
 def _is_tuned(run: Run) -> bool:

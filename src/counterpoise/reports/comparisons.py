@@ -209,4 +209,13 @@ def _judged(comparison: Comparison, significance: float) -> Comparison:
         verdict = "clear"
     elif comparison.p_bootstrap_holm is not None and comparison.p_bootstrap_holm < significance:
         verdict = "rows only"
-    return dataclasses.replace(comparison, verdict=verdict)
+    return dataclasses.replace(comparison, verdict=verdict, more_right=_more_right(comparison, significance))
+
+
+def _more_right(comparison: Comparison, significance: float) -> Literal["first", "second", "unclear"] | None:
+    if comparison.p_mcnemar_holm is None:
+        return None
+    if comparison.p_mcnemar_holm >= significance:
+        return "unclear"
+    only_first, only_second = comparison.discordant
+    return "first" if only_first > only_second else "second"

@@ -22,7 +22,6 @@ COURSE: Final[tuple[Rule, ...]] = (
     not_learning,
     fit.overfitting,
     fit.underfitting,
-    fit.plateau,
 )
 """What explains the whole course of a training, gravest first: the first that applies is told, and no other."""
 
@@ -38,12 +37,13 @@ OUTCOME: Final[tuple[Rule, ...]] = (
 
 CONSEQUENCES: Final[tuple[Rule, ...]] = (
     classes.under_prediction,
+    classes.few_rows,
     outcome.below_branch,
     outcome.below_baseline,
 )
-"""What follows by itself from a run that learnt nothing, and is not told of one."""
+"""What follows by itself from a run that learnt nothing, or not yet, and is not told of one."""
 
-LEARNT_NOTHING = ("collapsed", "exploding", "not_learning")
+NOT_LEARNT = ("collapsed", "exploding", "not_learning", "underfitting")
 SEVERITIES = ("critical", "warning", "note")
 
 
@@ -54,7 +54,7 @@ def diagnose(record: RunRecord) -> list[Finding]:
     """
     course = next((finding for rule in COURSE if (finding := rule(record)) is not None), None)
     rules = list(OUTCOME)
-    if course is None or course.kind not in LEARNT_NOTHING:
+    if course is None or course.kind not in NOT_LEARNT:
         rules += CONSEQUENCES
     elif course.kind == "collapsed":
         rules.remove(guarded.rescued)  # a collapse says how many rescues there were

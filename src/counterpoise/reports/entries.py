@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from counterpoise.decision import tuning_lines
 from counterpoise.jsonio import to_plain
 from counterpoise.reports.collect import Collection, Run, differences_between
 from counterpoise.reports.diagnosis import diagnose
@@ -72,6 +73,7 @@ def _entry(run: Run, place: tuple[int, str] | None, splits: Sequence[str], first
         diagnosis=_diagnosis(record, seen),
         unreadable=seen.unreadable,
         threshold=threshold(record),
+        tuning=" ".join(tuning_lines(section(record.result, "decision"))),
         temperature=temperature(record),
     )
 

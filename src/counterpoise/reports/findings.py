@@ -17,7 +17,6 @@ Kind = Literal[
     "not_learning",
     "overfitting",
     "underfitting",
-    "plateau",
     "under_prediction",
     "below_branch",
     "below_baseline",
@@ -26,6 +25,7 @@ Kind = Literal[
     "skipped_updates",
     "positive_majority",
     "few_records",
+    "few_rows",
 ]
 
 

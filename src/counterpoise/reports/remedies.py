@@ -12,9 +12,12 @@ import math
 from counterpoise.config.values import show
 from counterpoise.reports.reading import find, finite, number, section, word
 from counterpoise.reports.runs import RunRecord
+from counterpoise.thresholds import DEFAULT_THRESHOLD, TUNABLE
 
 USUAL_RATES = {"scratch": (5e-5, 1e-2), "pretrained": (5e-6, 2e-4), "joined": (5e-6, 2e-3)}
 """Learning rates outside are suspicious: half the least, and three to four times the most, that recipes use."""
+FAR = 3.0
+"""Times the model's own learning rate, or a part of it: half an order of magnitude."""
 TENTH = 0.1
 """Of a learning rate with which training explodes: it is wrong by an order of magnitude."""
 MOST_DROPOUT = 0.5
@@ -33,7 +36,7 @@ class Remedies:
 
     def lr(self, factor: float) -> str:
         """The learning rate times ``factor``."""
-        rate = number(self.config, "optimizer", "lr")
+        rate = self.rate
         if not finite(rate) or not (rate * factor > 0 and math.isfinite(rate * factor)):
             return ""
         return f"optimizer.lr={rate * factor:.3g}"
@@ -59,15 +62,48 @@ class Remedies:
         branches = [word(self.config, "model", name) for name in ("transformer", "gnn")]
         return self._set("model.mode", "frozen") if all(name not in ("", "fresh") for name in branches) else ""
 
-    def usual_lr(self) -> str:
-        """The learning rate that becomes, once scaled, the (geometric) middle of the usual ones."""
-        rate, (low, high) = number(self.record.plan, "lr"), self.usual_rates
-        return self.lr(math.sqrt(low * high) / rate) if finite(rate) and rate > 0 else ""
+    @property
+    def recipe_lr(self) -> float:
+        """The model's own learning rate; without one, the (geometric) middle of the usual ones."""
+        recipe = number(self.config, "lr_range_test", "recipe")
+        return recipe if finite(recipe) and recipe > 0 else math.sqrt(math.prod(self.usual_rates))
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate of the config, before it is scaled with the batch; ``None`` where a range test finds it."""
+        return None if self._searched else number(self.config, "optimizer", "lr")
+
+    def off_recipe(self) -> str:
+        """``low`` or ``high`` for a learning rate far from the model's own; else empty."""
+        if not finite(self.rate) or self.rate <= 0:
+            return ""
+        ratio = self.rate / self.recipe_lr
+        return "low" if ratio < 1 / FAR else "high" if ratio > FAR else ""
+
+    def recipe(self) -> str:
+        """The model's own learning rate."""
+        return "" if self._searched else self._set("optimizer.lr", float(f"{self.recipe_lr:.3g}"))
+
+    @property
+    def _searched(self) -> bool:
+        """Whether a range test finds the learning rate, whatever the config has."""
+        return find(self.config, "lr_finder")[1] is True
 
     def lower_lr(self) -> str:
-        """A tenth of the learning rate; a usual one where it is above all of them."""
-        rate = number(self.record.plan, "lr")
-        return self.usual_lr() if finite(rate) and rate > self.usual_rates[1] else self.lr(TENTH)
+        """The model's own learning rate where it is far above that; else a tenth of it."""
+        return self.recipe() if self.off_recipe() == "high" else self.lr(TENTH)
+
+    def patience(self, wanted: int) -> str:
+        """Wait for so many epochs before stopping early."""
+        current = number(self.config, "early_stopping", "patience")
+        return self._set("early_stopping.patience", wanted) if finite(current) and current < wanted else ""
+
+    def tuned_threshold(self) -> str:
+        """Let validation decide from which probability class 1 of two is predicted."""
+        metric = word(self.config, "threshold_metric") or word(self.config, "objective", "metric")
+        there, current = find(self.config, "threshold")
+        known = len(self.record.classes) == 2 and metric in TUNABLE
+        return "threshold=tune" if there and current == DEFAULT_THRESHOLD and known else ""
 
     def epochs(self, wanted: int) -> str:
         """Train for so many epochs, at least one."""
@@ -104,16 +140,12 @@ class Remedies:
         """fp32: no gradient scaler, no overflow."""
         return "" if word(self.record.plan, "precision") == "fp32" else self._set("hardware.precision", "fp32")
 
-    def other_split(self) -> str:
-        """Drop what leaks, else draw the splits anew, else another seed: whether the difference stays."""
-        leaks = section(self.record.metadata, "data_notes", "leakage", "shared")
-        if leaks and word(self.config, "data", "leakage") == "warn":
-            return "data.leakage=drop"
-        drawn = number(self.record.metadata, "data_notes", "split", "seed")
-        if finite(drawn) and self._has("data.split_seed"):
-            return f"data.split_seed={int(drawn) + 1}"
-        seed = self.record.seed
-        return "" if seed is None else f"seed={(seed + 1) % 2**32}"
+    def without_leaks(self) -> str:
+        """Drop the records that splits share, where some do."""
+        shared = section(self.record.metadata, "data_notes", "leakage", "shared")
+        texts = [number(node, "texts") for node in shared.values()]
+        leaks = any(finite(count) and count > 0 for count in texts)
+        return "data.leakage=drop" if leaks and word(self.config, "data", "leakage") == "warn" else ""
 
     def known(self, override: str) -> str:
         """What another part of the package proposed, if it has the shape of an override and the config such a key."""

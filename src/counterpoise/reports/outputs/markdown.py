@@ -87,7 +87,9 @@ def _data(data: DataSet) -> Iterator[str]:
         yield ""
         yield "### Comparisons"
         yield ""
-        heads = ["", "difference", "interval", "p", "p of rows", "p McNemar", "effect", "seeds needed", "verdict"]
+        of = titled(data.metric)
+        tests = [f"p of {of}, rows and seeds", f"p of {of}, rows", "p of accuracy, rows (McNemar)"]
+        heads = ["", f"difference in {of}", "interval", *tests, "effect", "seeds needed", f"verdict on {of}"]
         yield from _table(heads, [_comparison(data, each) for each in data.comparisons])
         yield ""
         for each in data.comparisons[:20]:
@@ -143,7 +145,7 @@ def _runs(report: Report) -> Iterator[str]:
     for run in finished[:SHOWN_RUNS]:
         score = f", {titled(run.metric)} {number(run.score)} on validation" if run.score is not None else ""
         yield f"- `{_code(str(run.folder))}`: {plain(run.row)}{plain(score)}"
-        for line in finding_lines(run.diagnosis) if run.diagnosis else []:
+        for line in [*filter(None, [run.tuning]), *(finding_lines(run.diagnosis) if run.diagnosis else [])]:
             yield f"  - {plain(line)}"
     if len(finished) > SHOWN_RUNS:
         yield f"- and {len(finished) - SHOWN_RUNS:,} more, in `production_summary.json`"

@@ -19,7 +19,8 @@ def method_of(report: Report) -> list[str]:
         f"bootstrap of {method.resamples:,} resamples of the held-out rows (seed {method.seed}), with the same trained "
         "models. Of rows and seeds: both kinds of chance together. The tables show the last where it is known.",
         "Comparisons. Two rows are compared run by run, of one seed where both have it, on the same held-out rows: "
-        "a paired bootstrap over rows, an exact McNemar test on which rows are predicted right, and a t test of rows "
+        "a paired bootstrap over rows, an exact McNemar test on which rows are predicted right (of accuracy, whatever "
+        "metric decides), and a t test of rows "
         "and seeds together. p values carry Holm's correction over all comparisons of a data set"
         + (
             f"; where there are more than {method.compared} models, each is compared with the best."

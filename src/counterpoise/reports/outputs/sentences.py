@@ -135,16 +135,32 @@ def against(data: DataSet, best: Row, other: Row) -> str:
     gain = _gain(data, comparison, turned)
     if comparison.verdict == "unclear":
         more = f"; about {count(comparison.seeds_needed, 'seed')} of each would tell" if comparison.seeds_needed else ""
-        return f"It cannot be told apart from the next, {other.name}: it is {_by(data, gain)}{more}."
+        unlike = _disagreement(data, comparison)
+        return f"It cannot be told apart from the next, {other.name}: it is {_by(data, gain)}{more}{unlike}."
     ahead = "beats" if gain > 0 else "is beaten by"
     if _flattered(data, comparison):
         return f"It {ahead} the next, {other.name}, by {number(abs(gain))}: {FLATTERED}."
     if comparison.verdict == "clear":
-        return f"It clearly {ahead} the next, {other.name}, by {number(abs(gain))}."
+        unlike = _disagreement(data, comparison)
+        return f"It clearly {ahead} the next, {other.name}, by {number(abs(gain))}{unlike}."
     return (
         f"It {ahead} the next, {other.name}, by {number(abs(gain))}: beyond chance of rows, but other seeds may "
-        f"say otherwise."
+        f"say otherwise{_disagreement(data, comparison)}."
     )
+
+
+def _disagreement(data: DataSet, comparison: Comparison) -> str:
+    """Where the McNemar test, of accuracy, says otherwise than the deciding metric: what it says, and which decides."""
+    if comparison.metric == "accuracy" or comparison.more_right is None:
+        return ""
+    tests = f"(McNemar test, p {p_value(comparison.p_mcnemar_holm)}); {titled(comparison.metric)} decides"
+    if comparison.more_right == "unclear":
+        return "" if comparison.verdict == "unclear" else f"; in accuracy they cannot be told apart {tests}"
+    ahead = "first" if _gain(data, comparison, turned=False) > 0 else "second"
+    if comparison.verdict != "unclear" and comparison.more_right == ahead:
+        return ""
+    name = comparison.first if comparison.more_right == "first" else comparison.second
+    return f"; in accuracy {name} is ahead {tests}"
 
 
 def _gain(data: DataSet, comparison: Comparison, turned: bool) -> float:
@@ -162,15 +178,25 @@ def _against_baselines(data: DataSet, best: Row, baselines: list[Row]) -> Iterat
     """Which baselines it beats, and which it does not."""
     order = [AHEAD, OF_ROWS_ONLY[AHEAD], BEHIND, OF_ROWS_ONLY[BEHIND], UNCLEAR, UNTESTED]
     named: dict[str, list[str]] = {relation: [] for relation in order}
+    unlike: dict[str, str] = {}
     for row in baselines:
         there = comparison_of(data, best.name, row.name, data.metric)
         relation = UNTESTED if there is None else _relation(data, *there)
         if there is not None and there[0].verdict == "rows only":
             relation = OF_ROWS_ONLY.get(relation, relation)
         named[relation].append(row.name)
+        unlike[row.name] = "" if there is None else _disagreement(data, there[0])
     for relation, names in named.items():
         if names:
-            yield f"It {relation} the baseline{'' if len(names) == 1 else 's'} {listed(names)}."
+            said = "".join(_of_baseline(name, unlike[name], names) for name in names)
+            yield f"It {relation} the baseline{'' if len(names) == 1 else 's'} {listed(names)}{said}."
+
+
+def _of_baseline(name: str, unlike: str, names: list[str]) -> str:
+    """A disagreement behind several names says whose it is."""
+    return (
+        unlike if len(names) == 1 or not unlike else unlike.replace("; in accuracy ", f"; beside {name}, in accuracy ")
+    )
 
 
 def _relation(data: DataSet, comparison: Comparison, turned: bool) -> str:
@@ -208,6 +234,8 @@ def comparison_line(data: DataSet, comparison: Comparison) -> str:
         facts.append(f"interval {interval[0]:+.4f} to {interval[1]:+.4f}, of {over}")
     if corrected(comparison) is not None:
         facts.append(f"p {p_value(corrected(comparison))}")
+    if _disagreement(data, comparison):
+        facts.append(_disagreement(data, comparison).removeprefix("; "))
     if _flattered(data, comparison) and tested(comparison):
         facts.append(FLATTERED)
     if comparison.verdict == "rows only":

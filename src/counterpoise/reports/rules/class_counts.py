@@ -27,6 +27,11 @@ def positive_majority(record: RunRecord) -> Finding | None:
     )
 
 
+def _is_missed(record: RunRecord, split: str, name: str) -> bool:
+    """Whether no record of a split is predicted as a class."""
+    return number(record.result, split, "per_class", name, "predicted") == 0
+
+
 def few_records(record: RunRecord) -> Finding | None:
     """Classes of the validation or test split with too few records for a figure to mean anything."""
     found = {}
@@ -39,6 +44,7 @@ def few_records(record: RunRecord) -> Finding | None:
         return None
     told = [
         f"class {name!r} has {n} record{'s' if n > 1 else ''} in {split}, {100 / n:.0f} points of its recall each"
+        + (", and is never predicted there" if _is_missed(record, split, name) else "")
         for split, (name, n) in found.items()
     ]
     return Finding(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from counterpoise.reports.reading import finite, number, word
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from counterpoise.metrics import METRICS, Objective
+from counterpoise.reports.reading import finite, number, section, word
 from counterpoise.reports.runs import RunRecord
 
+Ending = Literal["all epochs", "early stopping", "guard", "interrupted"]
+"""``guard``: it collapsed, or was aborted. ``interrupted``: it failed, was preempted, or still runs."""
+
+UNDER_PREDICTED = 0.3
+"""Predicted share of a class, as a part of its actual share."""
+OF_SEEDS = 0.02
+"""Score that seeds alone make a difference of."""
 START = 0.1
 """Share of a run's updates whose losses count as those that it began with."""
 WINDOW = 5
@@ -41,8 +52,50 @@ def updates_done(record: RunRecord) -> int:
     return max([int(counted) if finite(counted) else 0, *(update.update for update in record.updates)])
 
 
+def ending(record: RunRecord) -> Ending:
+    """Why the training ended."""
+    if record.status != "finished":
+        return "guard" if record.status in ("aborted", "collapsed") else "interrupted"
+    judge = word(record.result, "ended_by", "judge")
+    if not judge:
+        return "all epochs"
+    return "early stopping" if judge == "early_stopping" else "guard"
+
+
 def ran_to_the_end(record: RunRecord) -> bool:
     """Whether a finished run trained all its epochs: no judge ended it."""
     limit = number(record.config, "train", "epochs")
-    ended_by = word(record.result, "ended_by", "judge")
-    return record.status == "finished" and not ended_by and finite(limit) and 0 < limit <= len(record.epochs)
+    return ending(record) == "all epochs" and finite(limit) and 0 < limit <= len(record.epochs)
+
+
+def at_ceiling(record: RunRecord) -> bool:
+    """Whether the best score leaves no more to be gained than seeds make a difference of."""
+    if record.best is None or record.objective is None:
+        return False
+    score, ceiling = record.epochs[record.best].score, _ceiling(record.objective)
+    return finite(score) and ceiling is not None and abs(ceiling - score) <= OF_SEEDS
+
+
+def _ceiling(objective: Objective) -> float | None:
+    """The best value that the deciding figure can have; ``None`` where that is not known."""
+    best = {"maximise": 1.0, "minimise": 0.0}
+    weights = objective.config.weights if objective.name == "custom" else {}
+    names = list(weights or [objective.name])
+    if any(name not in METRICS for name in names):
+        return None
+    return sum(weights.get(name, 1.0) * best[METRICS[name]] for name in names)
+
+
+def predicted_parts(valid: Mapping[str, Any]) -> dict[str, float]:
+    """Predicted share over actual share, by class."""
+    parts = {}
+    for name, figures in section(valid, "per_class").items():
+        predicted, actual = number(figures, "predicted_share"), number(figures, "actual_share")
+        if finite(predicted) and finite(actual) and actual > 0:
+            parts[str(name)] = predicted / actual
+    return parts
+
+
+def under_predicted(valid: Mapping[str, Any]) -> dict[str, float]:
+    """The same of classes that are predicted for less than 30 % of their share."""
+    return {name: part for name, part in predicted_parts(valid).items() if part < UNDER_PREDICTED}

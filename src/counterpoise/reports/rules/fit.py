@@ -1,15 +1,26 @@
-"""Overfitting, underfitting, plateau: what the losses and scores of the epochs say; at most one of them holds."""
+"""Overfitting and underfitting: what the losses and scores of the epochs say; at most one of them holds."""
 
 from __future__ import annotations
 
 import math
 
 from counterpoise.reports.findings import Finding
+from counterpoise.reports.noise import standard_error, too_few
 from counterpoise.reports.reading import finite, number
 from counterpoise.reports.remedies import Remedies
-from counterpoise.reports.rules.course import LEARNT, first_loss, last_loss, ran_to_the_end
+from counterpoise.reports.rules.course import (
+    LEARNT,
+    OF_SEEDS,
+    at_ceiling,
+    ending,
+    first_loss,
+    last_loss,
+    ran_to_the_end,
+    under_predicted,
+    updates_done,
+)
 from counterpoise.reports.rules.not_learning import at_chance, chance_sentence
-from counterpoise.reports.runs import RunRecord
+from counterpoise.reports.runs import EpochRecord, RunRecord
 
 ROSE, FELL = 1.1, 0.9
 """Overfitting: validation loss a tenth above its lowest, training loss a tenth below what it was then. In runs that
@@ -18,18 +29,19 @@ LEAST_EPOCHS = 3
 """For overfitting: two points draw no course."""
 EARLY = 2 / 3
 """Overfitting: the best epoch lies in the first two thirds; if it comes later, the score still gained from training."""
-STILL_GAINING = 0.02
-"""Underfitting: score gained in the last fifth of the epochs. Seeds alone make a difference of about as much."""
-PLATEAU_EPOCHS = 6
-"""A plateau's last third must be two epochs."""
-MEMORISING = 0.95
-"""Plateau: a training loss that falls by another 5 % while the score stands still learns the rows by heart."""
-UNDECAYED = 0.5
-"""Plateau: a last learning rate of half the highest has not come down."""
+YOUNG = 100
+"""Updates below which predictions have hardly moved from where they began."""
+MORE_EPOCHS = 2
+MORE_PATIENCE = 4
+STILL_FELL = 0.98
+"""Of validation's loss before the last third of the epochs."""
 
 
 def overfitting(record: RunRecord) -> Finding | None:
-    """What is learnt of the training rows does not carry over to others."""
+    """What is learnt of the training rows does not carry over to others.
+
+    Where early stopping ended a run whose loss rose, it has done its work: the best weights are from before.
+    """
     return _by_heart(record) or _diverging(record)
 
 
@@ -40,10 +52,11 @@ def _by_heart(record: RunRecord) -> Finding | None:
     return Finding(
         kind="overfitting",
         severity="critical",
-        message=f"{chance_sentence(evidence)}, while the training loss fell from {start:.4g} to {last:.4g}.",
+        message=(
+            f"{chance_sentence(evidence)}, while the training loss fell from {start:.4g} to {last:.4g}: nothing "
+            "carries over to other rows, so look at the labels and at how the splits were made."
+        ),
         evidence=evidence | {"first_loss": start, "last_loss": last},
-        override=Remedies(record).regularise(),
-        why="harder to learn by heart; if nothing carries over, look at the labels",
     )
 
 
@@ -53,7 +66,9 @@ def _diverging(record: RunRecord) -> Finding | None:
         for epoch in record.epochs
         if finite(epoch.train_loss) and finite(epoch.valid_loss)
     ]
-    if len(course) < LEAST_EPOCHS or record.best is None or record.best + 1 > EARLY * len(record.epochs):
+    if len(course) < LEAST_EPOCHS or at_ceiling(record) or ending(record) == "early stopping":
+        return None
+    if record.best is None or record.best + 1 > EARLY * len(record.epochs):
         return None
     turn, train_then, valid_then = min(course[:-1], key=lambda point: point[2])
     _, train_now, valid_now = course[-1]
@@ -83,57 +98,76 @@ def _diverging(record: RunRecord) -> Finding | None:
 
 
 def underfitting(record: RunRecord) -> Finding | None:
-    """The run reached its limit of epochs while score and losses still improved."""
+    """Training ended, by its limit of epochs or by early stopping, while the losses still fell."""
+    if not record.epochs or record.best is None or at_ceiling(record):
+        return None
+    return _cut_short(record) or _not_yet(record)
+
+
+def _cut_short(record: RunRecord) -> Finding | None:
+    """The limit of epochs came while score and losses still improved."""
     count = len(record.epochs)
     if count < 2 or not ran_to_the_end(record) or record.best != count - 1:
         return None
     tail = max(1, count // 5)
     gain = record.scores[-1] - max(record.scores[:-tail])
     before, last = record.epochs[-1 - tail], record.epochs[-1]
-    pairs = ((before.train_loss, last.train_loss), (before.valid_loss, last.valid_loss))
-    if not (STILL_GAINING <= gain < math.inf and all(finite(a) and finite(b) and b < a for a, b in pairs)):
+    error = standard_error(record.objective.name if record.objective else "", last.valid)
+    least = max(OF_SEEDS, 0.0 if error is None else error)
+    if not (least <= gain < math.inf and _both_fell(before, last)):
         return None
     return Finding(
         kind="underfitting",
-        severity="note",
+        severity="warning",
         message=(
             f"still improving when its {count} epochs were over: after epoch {before.number} the score gained "
             f"{gain:.4f}, and validation's loss fell from {before.valid_loss:.4f} to {last.valid_loss:.4f}."
         ),
-        evidence={"epochs": count, "gain": gain, "least_gain": STILL_GAINING},
-        override=Remedies(record).epochs(2 * count),
-        why="twice the epochs; early stopping ends what no longer helps",
+        evidence={"epochs": count, "gain": gain, "least_gain": least},
+        override=Remedies(record).epochs(MORE_EPOCHS * count),
+        why=f"{MORE_EPOCHS} times the epochs; early stopping ends what no longer helps",
     )
 
 
-def plateau(record: RunRecord) -> Finding | None:
-    """The run reached its limit of epochs, and the last third of them brought nothing."""
-    count = len(record.epochs)
-    if count < PLATEAU_EPOCHS or record.best is None or not ran_to_the_end(record):
+def _not_yet(record: RunRecord) -> Finding | None:
+    """Training ended before the predictions moved: a class is hardly predicted, and the model still learnt."""
+    end, last, done = ending(record), record.epochs[-1], updates_done(record)
+    few = too_few(last.valid)
+    neglected = [name for name in under_predicted(last.valid) if name not in few]
+    if end not in ("early stopping", "all epochs") or not neglected:
         return None
-    tail = count // 3
-    gain = max(record.scores[-tail:]) - max(record.scores[:-tail])
-    least = number(record.config, "early_stopping", "min_delta")
-    if not gain <= (least if finite(least) else 0.0):
+    seen = f"after {done} updates" if 0 < done < YOUNG else _still_learnt(record)
+    if not seen:
         return None
-    best = record.epochs[record.best].number
-    override, why = _beyond(record, tail, best)
+    remedies, count, stopped = Remedies(record), len(record.epochs), end == "early stopping"
+    enough = math.ceil(count * YOUNG / done) if done else 0
+    longer = max(enough, (MORE_PATIENCE if stopped else MORE_EPOCHS) * count)
     return Finding(
-        kind="plateau",
-        severity="note",
-        message=f"the last {tail} of {count} epochs brought no improvement; the best is epoch {best}.",
-        evidence={"epochs": count, "last_third": tail, "best_epoch": best},
-        override=override,
-        why=why,
+        kind="underfitting",
+        severity="warning",
+        message=(
+            f"{'early stopping' if stopped else 'its limit of epochs'} ended it in epoch {last.number}, {seen}, when "
+            f"class {neglected[0]!r} was hardly predicted yet."
+        ),
+        evidence={"epochs": count, "updates": done, "part": under_predicted(last.valid)[neglected[0]]},
+        override=remedies.patience(longer) if stopped else remedies.epochs(longer),
+        why="ranking improves before predictions do: wait longer" if stopped else "train longer",
     )
 
 
-def _beyond(record: RunRecord, tail: int, best: int) -> tuple[str, str]:
-    """What a plateau means: rows learnt by heart, steps too large to settle, or the end of what can be learnt."""
-    remedies, before, last = Remedies(record), record.epochs[-1 - tail].train_loss, record.epochs[-1].train_loss
-    if finite(before) and finite(last) and last < MEMORISING * before:
-        return remedies.regularise(), "the training loss still falls: harder to learn by heart"
-    rates = [epoch.lr for epoch in record.epochs if finite(epoch.lr)]
-    if rates and rates[-1] >= UNDECAYED * max(rates):
-        return remedies.lr(0.5), "the learning rate never came down: half of it can settle"
-    return remedies.epochs(best), "the same result sooner; for a better one, change model or data"
+def _still_learnt(record: RunRecord) -> str:
+    """How validation improved in the last third of the epochs, by its loss or its ROC AUC; empty if it did not."""
+    if len(record.epochs) < 2:
+        return ""
+    before, last = record.epochs[-1 - max(1, len(record.epochs) // 3)], record.epochs[-1]
+    areas = number(before.valid, "roc_auc"), number(last.valid, "roc_auc")
+    if finite(before.valid_loss) and finite(last.valid_loss) and last.valid_loss <= STILL_FELL * before.valid_loss:
+        return f"while validation's loss still fell from {before.valid_loss:.4f} to {last.valid_loss:.4f}"
+    if finite(areas[0]) and finite(areas[1]) and areas[1] >= areas[0] + OF_SEEDS:
+        return f"while validation's ROC AUC still rose from {areas[0]:.4f} to {areas[1]:.4f}"
+    return ""
+
+
+def _both_fell(before: EpochRecord, last: EpochRecord) -> bool:
+    pairs = ((before.train_loss, last.train_loss), (before.valid_loss, last.valid_loss))
+    return all(finite(a) and finite(b) and b < a for a, b in pairs)

@@ -5,39 +5,52 @@ from __future__ import annotations
 import math
 
 from counterpoise.reports.findings import Finding
-from counterpoise.reports.noise import chance_auc
+from counterpoise.reports.noise import chance_auc, too_few
 from counterpoise.reports.reading import finite, number, section
 from counterpoise.reports.remedies import Remedies
-from counterpoise.reports.rules.course import LEARNT, first_loss, highest_loss, last_loss, updates_done
+from counterpoise.reports.rules.course import (
+    LEARNT,
+    ending,
+    first_loss,
+    highest_loss,
+    last_loss,
+    ran_to_the_end,
+    updates_done,
+)
 from counterpoise.reports.runs import RunRecord
 
-FEW_UPDATES = 100
-"""Below, a network from scratch has hardly left its warm-up."""
+FEW_UPDATES = 300
+"""Below, a network from scratch may not have begun to learn."""
+LEAST_LONGER = 2.0
 OVERSHOT = 1.5
 """Times the first and the last loss, on the way from one to the other: the steps are too large."""
-THIRD = 0.3
-"""Of the learning rate: half an order of magnitude where it may be the cause."""
 
 
 def not_learning(record: RunRecord) -> Finding | None:
-    """Validation ranks no better than chance, and the training loss has not fallen, or there are few updates."""
+    """Validation ranks no better than chance, and the training loss has not fallen, or there are few updates.
+
+    A loss that a far too high learning rate has blown up may fall without anything being learnt.
+    """
     evidence = at_chance(record)
     if evidence is None:
         return None
     start, last, done = first_loss(record), last_loss(record), updates_done(record)
     few, compared = 0 < done < FEW_UPDATES, ""
     if start is not None and last is not None:
-        if last <= LEARNT * start:
-            return None
+        if last <= LEARNT * start and not Remedies(record).off_recipe():
+            return None  # it learns the training rows by heart
         evidence |= {"first_loss": start, "last_loss": last}
         compared = f"; the training loss went from {start:.4g} to {last:.4g}"
     elif not few:
         return None
+    if few and ending(record) == "interrupted":
+        return None
     override, why = _rate_or_length(record, few, done)
+    otherwise = "" if override else "; the learning rate is a usual one, so look at the labels and the texts"
     return Finding(
         kind="not_learning",
         severity="critical",
-        message=f"{chance_sentence(evidence)}{f' after {done} updates' if done else ''}{compared}.",
+        message=f"{chance_sentence(evidence)}{f' after {done} updates' if done else ''}{compared}{otherwise}.",
         evidence={**evidence, "updates": done},
         override=override,
         why=why,
@@ -46,20 +59,25 @@ def not_learning(record: RunRecord) -> Finding | None:
 
 def _rate_or_length(record: RunRecord, few: bool, done: int) -> tuple[str, str]:
     """Whether the learning rate is too low or too high, or training too short: the override, and why."""
-    remedies, rate, peak = Remedies(record), number(record.plan, "lr"), highest_loss(record)
-    low, high = remedies.usual_rates
-    kind = "a pretrained encoder" if remedies.pretrained else "a model from scratch"
-    if finite(rate) and 0 < rate < low:
-        return remedies.usual_lr(), f"the learning rate, {rate:.3g}, is low for {kind}"
-    if finite(rate) and rate > high:
-        return remedies.usual_lr(), f"the learning rate, {rate:.3g}, is high for {kind}"
+    remedies, peak, off = Remedies(record), highest_loss(record), Remedies(record).off_recipe()
+    if off:
+        return remedies.recipe(), f"the model's own learning rate: {remedies.rate:.3g} is {off}"
     usual = [loss for loss in (first_loss(record), last_loss(record)) if loss is not None]
     if peak is not None and usual and peak > OVERSHOT * max(usual) > 0:
         return remedies.lower_lr(), f"the loss rose to {peak:.4g} on the way: the steps overshoot"
     if few and record.epochs:
-        wanted = math.ceil(len(record.epochs) * FEW_UPDATES / done)
-        return remedies.epochs(wanted), f"{done} updates are too few to judge: this makes about {FEW_UPDATES}"
-    return remedies.lr(THIRD), "the learning rate is a usual one, so a smaller one is next; then look at the labels"
+        return _longer(record, done)
+    return "", ""
+
+
+def _longer(record: RunRecord, done: int) -> tuple[str, str]:
+    """About 300 updates, at least twice as many as there were, by what ended the training before them."""
+    remedies, times = Remedies(record), max(LEAST_LONGER, FEW_UPDATES / done)
+    wanted = math.ceil(len(record.epochs) * times)
+    why = f"{done} updates are too few to judge: this makes about {done * times:.0f}"
+    if ending(record) == "early stopping":
+        return remedies.patience(wanted), why
+    return (remedies.epochs(wanted), why) if ran_to_the_end(record) else ("", "")
 
 
 def at_chance(record: RunRecord) -> dict[str, float] | None:
@@ -70,6 +88,8 @@ def at_chance(record: RunRecord) -> dict[str, float] | None:
     """
     ranked = [(auc, epoch.valid) for epoch in record.epochs if finite(auc := number(epoch.valid, "roc_auc"))]
     auc, figures = max(ranked, key=lambda found: found[0], default=(0.0, {}))
+    if too_few(figures):
+        return None
     limit = chance_auc(figures)
     if limit is not None:
         return {"roc_auc": auc, "chance_roc_auc": limit} if auc <= limit else None

@@ -2,65 +2,79 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from counterpoise.reports.findings import Finding
-from counterpoise.reports.noise import DEVIATIONS, standard_error
+from counterpoise.reports.noise import DEVIATIONS, standard_error, too_few
+from counterpoise.reports.paired import against_baselines
 from counterpoise.reports.reading import finite, number, section, word
 from counterpoise.reports.remedies import Remedies
+from counterpoise.reports.rules.course import ran_to_the_end
 from counterpoise.reports.runs import RunRecord
 
 FAR = 0.05
 """A test figure this far from validation's is pointed out."""
+CHOSEN = 3.0
+"""Standard errors within which a test figure may be from validation's: the best of many epochs was chosen there, which
+flatters it by about one."""
+LONGER = 3
+SIGNIFICANCE = 0.05
 
 
 def test_differs(record: RunRecord) -> Finding | None:
-    """A figure on the test split that lies more than 5 points from validation's."""
+    """A figure on the test split that lies more than 5 points from validation's, and further than chance explains."""
     valid, test = section(record.result, "valid"), section(record.result, "test")
-    named = word(record.config, "objective", "metric")
-    gaps = []
-    for metric in dict.fromkeys(("accuracy", named)):
-        before, after = number(valid, metric), number(test, metric)
-        if finite(before) and finite(after):
-            gaps.append((abs(after - before), metric, before, after))
-    gap, metric, before, after = max(gaps, key=lambda found: found[0], default=(0.0, "", 0.0, 0.0))
-    if gap <= FAR:
+    if too_few(valid) or too_few(test):
         return None
-    errors = standard_error(metric, valid), standard_error(metric, test)
-    noise = None if errors[0] is None or errors[1] is None else DEVIATIONS * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
-    chance = noise is not None and gap <= noise
-    said = "" if noise is None else f"; splits of these sizes differ by up to {noise:.4f} by chance"
+    gaps = []
+    for metric in dict.fromkeys(("accuracy", word(record.config, "objective", "metric"))):
+        before, after = number(valid, metric), number(test, metric)
+        errors = standard_error(metric, valid), standard_error(metric, test)
+        if finite(before) and finite(after) and errors[0] is not None and errors[1] is not None:
+            gaps.append((abs(after - before), metric, before, after, CHOSEN * math.hypot(errors[0], errors[1])))
+    gaps = [gap for gap in gaps if gap[0] > max(FAR, gap[4])]
+    if not gaps:
+        return None
+    _, metric, before, after, chance = max(gaps, key=lambda gap: gap[0])
+    override = Remedies(record).without_leaks()
+    otherwise = "" if override else "; the splits differ: look at where their rows come from"
     return Finding(
         kind="test_differs",
-        severity="note" if chance else "warning",
-        message=f"{metric} is {after:.4f} on the test split but {before:.4f} on validation{said}.",
-        evidence={"valid": before, "test": after, "limit": FAR} | ({} if noise is None else {"chance": noise}),
-        override=Remedies(record).other_split(),
-        why="whether the difference stays tells whether it is the splits' or the model's",
+        severity="warning",
+        message=(
+            f"{metric} is {after:.4f} on the test split but {before:.4f} on validation; splits of these sizes differ "
+            f"by up to {chance:.4f} by chance{otherwise}."
+        ),
+        evidence={"valid": before, "test": after, "limit": FAR, "chance": chance},
+        override=override,
+        why="records are in two splits: what was seen in training is no test",
     )
 
 
 @dataclass(frozen=True)
 class _Better:
-    """Something that does better than the model, the best of its kind."""
+    """Something that has a better figure than the model, the best of its kind."""
 
     name: str
-    score: float
     own: float
+    score: float
     split: str
     """That both figures are of: test where there is one."""
     metric: str
-    close: bool
-    """Chance explains the difference."""
+    beyond_chance: bool | None
+    """``None``: not known."""
+    compared: str
+    """By what, and how it came out."""
     evidence: Mapping[str, float]
 
 
 def _better(record: RunRecord, among: str) -> _Better | None:
-    """The best of a section of the result, if it is better than the model."""
+    """The best of a section of the result, if its figure is better than the model's."""
     split = "test" if section(record.result, "test") else "valid"
     own = record.score_of(section(record.result, split))
-    if own is None or record.objective is None:
+    if own is None or record.objective is None or too_few(section(record.result, split)):
         return None
     sign = 1 if record.maximise else -1
     scores = {
@@ -71,10 +85,23 @@ def _better(record: RunRecord, among: str) -> _Better | None:
     name = max(scores, key=lambda name: sign * scores[name], default=None)
     if name is None or not record.objective.better(scores[name], own):
         return None
+    beyond, compared = _compared(record, split, name, scores[name] - own)
     metric = record.objective.name
+    return _Better(name, own, scores[name], split, metric, beyond, compared, {"model": own, **scores})
+
+
+def _compared(record: RunRecord, split: str, name: str, difference: float) -> tuple[bool | None, str]:
+    """Whether a difference is beyond chance: by a paired bootstrap where predictions are kept, else by an error."""
+    paired = against_baselines(record, split).get(name)
+    if paired is not None:
+        test = f"paired bootstrap, interval {paired.low:+.4f} to {paired.high:+.4f}, p {paired.p:.2g}"
+        return paired.p < SIGNIFICANCE, test
+    metric = record.objective.name if record.objective is not None else ""
     error = standard_error(metric, section(record.result, split))
-    close = error is not None and abs(scores[name] - own) <= DEVIATIONS * 2**0.5 * error
-    return _Better(name, scores[name], own, split, metric, close, {"model": own, **scores})
+    if error is None:
+        return None, "not tested: its predictions are not kept"
+    chance = DEVIATIONS * 2**0.5 * error
+    return abs(difference) > chance, f"differences of up to {chance:.4f} are chance"
 
 
 def below_baseline(record: RunRecord) -> Finding | None:
@@ -82,35 +109,51 @@ def below_baseline(record: RunRecord) -> Finding | None:
     found, remedies = _better(record, "baselines"), Remedies(record)
     if found is None:
         return None
-    late = record.best is not None and record.best == len(record.epochs) - 1
+    at = f"{found.metric} on the {found.split} split is {found.own:.4f}"
+    other = f"the baseline {found.name}'s {found.score:.4f} ({found.compared})"
+    if not found.beyond_chance:
+        relation = "below" if found.beyond_chance is None else "which cannot be told apart from"
+        return Finding(
+            kind="below_baseline", severity="note", message=f"{at}, {relation} {other}.", evidence=found.evidence
+        )
+    override, why = "", ""
+    if remedies.off_recipe():
+        override, why = remedies.recipe(), "the model's own learning rate"
+    elif ran_to_the_end(record) and _lowest_last(record):
+        override, why = remedies.epochs(LONGER * len(record.epochs)), "validation's loss was lowest at the end: go on"
+    otherwise = "" if override else "; use the baseline, or more data"
     return Finding(
         kind="below_baseline",
-        severity="note" if found.close else "critical" if found.name == "majority" else "warning",
-        message=(
-            f"{found.metric} on the {found.split} split is {found.own:.4f}, below the baseline {found.name}'s "
-            f"{found.score:.4f}{', by no more than chance explains' if found.close else ''}."
-        ),
+        severity="critical" if found.name == "majority" else "warning",
+        message=f"{at}, below {other}{otherwise}.",
         evidence=found.evidence,
-        override=remedies.epochs(2 * len(record.epochs)) if late else remedies.lr(0.5),
-        why="the best epoch is the last: train longer" if late else "half the learning rate; else use the baseline",
+        override=override,
+        why=why,
     )
 
 
+def _lowest_last(record: RunRecord) -> bool:
+    """Whether the last epoch has the lowest validation loss."""
+    losses = [epoch.valid_loss for epoch in record.epochs if finite(epoch.valid_loss)]
+    return bool(losses) and record.epochs[-1].valid_loss == min(losses)
+
+
 def below_branch(record: RunRecord) -> Finding | None:
-    """A branch of a fusion, or the plain average of both, that does better than the fusion."""
-    found, remedies = _better(record, "branches"), Remedies(record)
-    if found is None:
+    """A branch of a fusion, or the plain average of both, that does better than the fusion, beyond chance."""
+    found = _better(record, "branches")
+    if found is None or not found.beyond_chance:
         return None
     what = "the plain average of its branches'" if found.name == "average" else f"its branch {found.name}'s alone,"
-    frozen = remedies.frozen_branches()
+    override = Remedies(record).frozen_branches()
+    otherwise = "" if override else "; use what is better"
     return Finding(
         kind="below_branch",
-        severity="note" if found.close else "warning",
+        severity="warning",
         message=(
-            f"{found.metric} on the {found.split} split is {found.own:.4f}, below {what} {found.score:.4f}"
-            f"{', by no more than chance explains' if found.close else ''}."
+            f"{found.metric} on the {found.split} split is {found.own:.4f}, below {what} {found.score:.4f} "
+            f"({found.compared}){otherwise}."
         ),
         evidence=found.evidence,
-        override=frozen or remedies.lr(0.5),
-        why="leave the branches as they are" if frozen else "half the learning rate; else use what is better",
+        override=override,
+        why="leave the branches as they are",
     )
