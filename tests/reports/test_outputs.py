@@ -239,8 +239,9 @@ def test_what_was_found_is_told_plainly(tmp_path: Path) -> None:
             0.01,
             "unclear",
             True,
-            "It cannot be told apart from the next, B, at a difference of 0.0100 in F1; about 7 seeds",
+            "It cannot be told apart from the next, B: it is 0.0100 F1 ahead on the held-out rows; about 7 seeds",
         ),
+        (-0.01, "unclear", True, "from the next, B: it is 0.0100 F1 behind on the held-out rows; about 7 seeds"),
     ],
 )
 def test_the_direction_of_a_metric_decides_who_is_ahead(
