@@ -34,7 +34,7 @@ from counterpoise.jsonio import read_json, to_plain, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the layout of a cache entry changes."""
 CHUNKS, OFFSETS, SPANS, COUNTS, CRITERIA = "chunks.npy", "offsets.npy", "spans.npy", "counts.npy", "criteria.npy"
 PROPERTIES, ENCODER = "encoding.json", "encoder.json"
