@@ -76,12 +76,10 @@ class LoadedEncoder:
             what = f"{origin.name!r} is a causal model: the state of its first token depends on no other token."
             raise origin.refuse(what, f"Name an encoder, or add {key}=mean.")
 
-    def check_vocabulary(self, tokens: int, where: str) -> None:
-        """Raises ``UserError`` where a tokenizer with ``tokens`` ids gives ids that the encoder has no embedding of."""
-        rows = int(self.model.config.vocab_size)
-        if rows < tokens:
-            message = f"its {tokens} tokens do not fit the encoder's {rows}."
-            raise fail(where, message, "Use the encoder's own tokenizer.")
+    @property
+    def rows(self) -> int:
+        """How many tokens it has embeddings of."""
+        return int(self.model.config.vocab_size)
 
 
 def load_tokenizer(origin: Origin) -> Any:

@@ -158,10 +158,9 @@ def _check_fit(loaded: LoadedEncoder, context: ModelContext) -> None:
     if loaded.longest is not None and loaded.longest < length:
         message = f"must be at most {loaded.longest} for this encoder, but is {length}."
         found.append(Problem(f"encoding.{name}", message))
-    try:
-        loaded.check_vocabulary(context.encoding["vocab_size"], "encoding.pretrained")
-    except UserError as error:
-        found += error.problems
+    if loaded.rows < context.encoding["vocab_size"]:
+        message = f"its {context.encoding['vocab_size']} tokens do not fit the encoder's {loaded.rows}."
+        found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))
     padding = getattr(loaded.model.config, "pad_token_id", None)
     if padding is not None and padding != context.encoding["pad_id"]:
         message = f"it pads with {context.encoding['pad_id']}, but the encoder expects {padding}."

@@ -75,6 +75,7 @@ def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Given
     """Leave ``given``, or one learnt from the training split, in ``folder``; as everybody will load it from there."""
     if given is None:
         learnt = train_bpe(train, vocab_size)
+        learnt.encode_special_tokens = True
         given = Given(learnt, pad_id(learnt))
     given.tokenizer.save(str(folder / TOKENIZER))
     loaded = load_tokenizer(folder / TOKENIZER, split_special_tokens=given.tokenizer.encode_special_tokens)

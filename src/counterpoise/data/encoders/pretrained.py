@@ -101,10 +101,20 @@ class Pretrained(TextEncoder):
 
     def _vectors(self, texts: Sequence[str]) -> Tensor:
         shape = {"padding": True, "truncation": self._limit is not None, "max_length": self._limit}
-        given = self._tokenizer(self._lowered(texts), **shape, return_tensors="pt").to(self._device)
+        given = self._tokenizer(self._lowered(texts), **shape, return_tensors="pt")
+        self._check_ids(given["input_ids"])
+        given = given.to(self._device)
         states = self._loaded.model(**given).last_hidden_state
         pooled = pool(states, given["attention_mask"].bool(), self._mode)
         return torch.nn.functional.normalize(pooled, dim=1) if self._told.normalise else pooled
+
+    def _check_ids(self, ids: Tensor) -> None:
+        """Raises ``UserError`` for a token that the encoder has no embedding of."""
+        highest, rows = int(ids.max()), self._loaded.rows
+        if highest >= rows:
+            token = self._tokenizer.convert_ids_to_tokens(highest)
+            what = f"the tokenizer of {self.name!r} gives {token!r} the id {highest}, but the encoder has {rows} embeddings."
+            raise fail(WHERE, what, "Name a folder whose tokenizer and weights belong together.")
 
     def _lowered(self, texts: Sequence[str]) -> list[str]:
         return [text.lower() if self._told.lower_case else text for text in texts]
@@ -149,7 +159,6 @@ class Pretrained(TextEncoder):
     def _loaded(self) -> LoadedEncoder:
         loaded = load_encoder(self._origin, use_safetensors=True)
         loaded.check_pooling(self._mode, self._origin, "encoder.pooling")
-        loaded.check_vocabulary(1 + max(self._tokenizer.get_vocab().values()), WHERE)
         loaded.model.to(self._device)
         return loaded
 
