@@ -113,7 +113,7 @@ class Pretrained(TextEncoder):
         highest, rows = int(ids.max()), self._loaded.rows
         if highest >= rows:
             token = self._tokenizer.convert_ids_to_tokens(highest)
-            what = f"the tokenizer of {self.name!r} gives {token!r} the id {highest}, but the encoder has {rows} embeddings."
+            what = f"the tokenizer of {self.name!r} gives {token!r} the id {highest}, beyond the encoder's {rows}."
             raise fail(WHERE, what, "Name a folder whose tokenizer and weights belong together.")
 
     def _lowered(self, texts: Sequence[str]) -> list[str]:

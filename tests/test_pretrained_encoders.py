@@ -181,7 +181,7 @@ def test_tokens_that_the_encoder_has_no_row_for_are_refused(tmp_path: Path) -> N
     folder = tokenizer(make(tmp_path, vocab_size=29))
     encoder = Pretrained(PretrainedConfig(name=str(folder)))
     assert encoder.encode(["w24"]).shape == (1, 16)
-    with pytest.raises(UserError, match=r"encoder\.name: .* gives 'w25' the id 29, but the encoder has 29 embeddings"):
+    with pytest.raises(UserError, match=r"encoder\.name: .* gives 'w25' the id 29, beyond the encoder's 29"):
         encoder.encode(["w1 w25"])
 
 
