@@ -102,10 +102,13 @@ class Pretrained(TextEncoder):
     def _vectors(self, texts: Sequence[str]) -> Tensor:
         shape = {"padding": True, "truncation": self._limit is not None, "max_length": self._limit}
         given = self._tokenizer(self._lowered(texts), **shape, return_tensors="pt")
+        if not given["input_ids"].numel():
+            return torch.zeros(len(texts), self.size)
         self._check_ids(given["input_ids"])
         given = given.to(self._device)
-        states = self._loaded.model(**given).last_hidden_state
-        pooled = pool(states, given["attention_mask"].bool(), self._mode)
+        mask = given["attention_mask"].bool()
+        pooled = pool(self._loaded.model(**given).last_hidden_state, mask, self._mode)
+        pooled = pooled.masked_fill(~mask.any(1)[:, None], 0.0)  # a text without a token
         return torch.nn.functional.normalize(pooled, dim=1) if self._told.normalise else pooled
 
     def _check_ids(self, ids: Tensor) -> None:
