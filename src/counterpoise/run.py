@@ -31,6 +31,7 @@ from counterpoise.job import Job, build_loss
 from counterpoise.jsonio import read_json, to_plain
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics
+from counterpoise.paths import user_path
 from counterpoise.plan import Plan, describe, describe_parameters, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.reports.after import explained
 from counterpoise.reports.protocol import Protocol, open_protocol
@@ -110,7 +111,7 @@ def _run(config: Mapping[str, Any], folder: Path, invocation: Invocation, signal
     if experiment.plain.dry_run:
         return {"status": "dry_run", "plan": asdict(plan)}
 
-    cache = Cache(Path(experiment.plain.paths.cache).expanduser())
+    cache = Cache(user_path(experiment.plain.paths.cache, "paths.cache"))
     storage = Storage(folder, experiment.plain.train.storage_wait)
 
     @functools.cache  # the data are encoded once, and not for a run that has finished

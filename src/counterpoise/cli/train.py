@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
+from counterpoise.config.home import as_typed
 from counterpoise.config.refusal import explain
 from counterpoise.errors import (
     FailedProtocolError,
@@ -30,6 +31,7 @@ from counterpoise.errors import (
     near,
 )
 from counterpoise.jsonio import write_json
+from counterpoise.paths import user_path
 from counterpoise.sweeps.multirun import Multirun, Refused
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def train(conf: Path) -> int:
 
 
 def _train(arguments: list[str], conf: Path) -> int:
-    arguments = prepare(_fetched(arguments))
+    arguments = prepare(_fetched(as_typed(arguments)))
     options = parse_options(arguments)
     caught: list[Exception] = []
     results: list[Mapping[str, Any]] = []
@@ -113,7 +115,7 @@ def _fetched(arguments: list[str]) -> list[str]:
     given = [
         item.removeprefix("hydra.run.dir=").strip("'\"") for item in arguments if item.startswith("hydra.run.dir=")
     ]
-    folder = restore_from(url, Path(given[-1]) if given else None)
+    folder = restore_from(url, user_path(given[-1], "hydra.run.dir") if given else None)
     print(f"{url} is in {folder}.")
     return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 

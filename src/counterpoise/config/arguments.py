@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.config.experiment import FREE
 from counterpoise.config.resolvers import job_folder
 from counterpoise.errors import fail, nearest
+from counterpoise.paths import user_path
 
 UNKNOWN = "unrecognized arguments: "
 """What argparse says of an option that does not exist."""
@@ -74,7 +75,7 @@ def _take_up(arguments: list[str]) -> list[str]:
     name = resumed(arguments)
     if name is None:
         return arguments
-    folder = Path(name).expanduser()
+    folder = user_path(name, "resume")
     before = [item for item in _saved_overrides(folder) if not item.startswith("sweep=")]
     rest = [item for item in arguments if not item.startswith("resume=")]
     return [*before, f"hydra.run.dir={quoted(str(folder))}", *rest]
