@@ -90,7 +90,7 @@ def test_a_multirun_ends_with_the_job_and_goes_on_with_it(
 def test_a_signal_before_anything_has_begun(
     fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("counterpoise.run.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("counterpoise.preparation.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_PREEMPTED
     assert answer.err.strip().endswith("To continue: give the same command again.")

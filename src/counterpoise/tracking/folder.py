@@ -186,9 +186,7 @@ class RunFolder:
         """
         before = set(self.path.rglob("*"))
         try:
-            for folder in (self.path, self.checkpoints):
-                _try_out(folder)
-            self._refuse_folders()
+            self._try_places()
             sums = {name: self._keep(name, source) for name, source in (artefacts or {}).items()}
             if not self.metadata.exists():
                 for name, content in hydra.items():
@@ -200,11 +198,31 @@ class RunFolder:
                     write_json(self.metadata, {**before, ARTEFACTS: sums})
         except OSError as error:
             self._take_back(before)
-            raise fail(
-                str(self.path),
-                f"the run folder cannot be written: {error}.",
-                "Free some space, change its permissions, or name another one.",
-            ) from error
+            raise self._unwritable(error) from error
+
+    def try_out(self) -> None:
+        """Find out whether a run can be written here; nothing is left behind.
+
+        Raises:
+            UserError: as :meth:`claim`.
+        """
+        before = set(self.path.rglob("*"))
+        try:
+            self._try_places()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            self._take_back(before)
+
+    def _try_places(self) -> None:
+        """Raises ``OSError`` where files of a run cannot be written."""
+        for folder in (self.path, self.checkpoints):
+            _try_out(folder)
+        self._refuse_folders()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        remedy = "Free some space, change its permissions, or name another one."
+        return fail(str(self.path), f"the run folder cannot be written: {error}.", remedy)
 
     def _keep(self, name: str, source: Path) -> str:
         """Copy a file into the folder; its checksum. Raises ``OSError``."""
