@@ -37,10 +37,8 @@ from counterpoise.storage import Storage
 from counterpoise.tracking.folder import RunFolder
 from counterpoise.tracking.relay import Trackers
 
-RECORDS, LEARNT_RECORDS = 16, 500
-"""Most records of a split in a rehearsal; where an encoder learns from them it needs more."""
-CHARACTERS = 1000
-"""Longest text in a rehearsal, unless an encoder learns from it."""
+RECORDS, CHARACTERS = 16, 1000
+"""Most records of a split in a rehearsal, beside one of each class, and most characters of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +116,7 @@ class Preparation:
         """
         existed = self.folder.path.exists()
         try:
-            with self.folder.held():
+            with self.folder.held(leave_lock=False):
                 self.folder.check(config, metadata)
                 if self.folder.result.exists():
                     return  # a run that has finished is not built again
@@ -132,37 +130,32 @@ class Preparation:
 
     def _build(self, loss: Loss, objective: Objective) -> None:
         """Encode a few records, and build all that would be trained on them."""
-        encoder = self.experiment.components.get("encoder")
-        fitted = encoder is not None and encoder.target.fitted  # type: ignore[attr-defined]
-        dataset = few(self.dataset, LEARNT_RECORDS if fitted else RECORDS, None if fitted else CHARACTERS)
+        components = dict(self.experiment.components)
+        encoder: Any = components.get("encoder")
+        if encoder is not None:
+            components["encoder"] = replace(encoder, config=encoder.target.sample_config(encoder.config))
+        experiment, dataset = replace(self.experiment, components=components), few(self.dataset)
         plan = self.plan if self.plan.lr is not None else replace(self.plan, lr=self.experiment.given_lr)
         with tempfile.TemporaryDirectory() as folder, _no_word_of_the_sample():
-            job = replace(self, dataset=dataset, plan=plan).job(Cache(Path(folder)))
+            job = replace(self, experiment=experiment, dataset=dataset, plan=plan).job(Cache(Path(folder)))
             job = replace(job, features=None)  # those of all records, which are not there
             job.build(loss, objective)
             job.loader(job.seed)
 
 
-def few(dataset: Dataset, records: int, characters: int | None) -> Dataset:
-    """The first records of every split, at least one of each class of the training split.
-
-    Args:
-        dataset: of which.
-        records: most of a split.
-        characters: longest text; ``None`` leaves texts as they are.
-    """
-    test = None if dataset.test is None else _first(dataset.test, records, characters)
-    train, valid = (_first(split, records, characters) for split in (dataset.train, dataset.valid))
-    return replace(dataset, train=train, valid=valid, test=test)
+def few(dataset: Dataset) -> Dataset:
+    """The first records of every split, at least one of each class, their texts cut short."""
+    test = None if dataset.test is None else _first(dataset.test)
+    return replace(dataset, train=_first(dataset.train), valid=_first(dataset.valid), test=test)
 
 
-def _first(split: Records, count: int, characters: int | None) -> Records:
+def _first(split: Records) -> Records:
     _, of_each_class = np.unique(split.labels, return_index=True)
-    chosen = np.unique([*of_each_class.tolist(), *range(min(count, len(split)))])
+    chosen = np.unique([*of_each_class.tolist(), *range(min(RECORDS, len(split)))])
     table = split.take(chosen.astype(np.int64)).table
-    if characters is not None and split.has("text"):
+    if split.has("text"):
         place = table.column_names.index("text")
-        cut = [text[:characters] for text in table["text"].to_pylist()]
+        cut = [text[:CHARACTERS] for text in table["text"].to_pylist()]
         table = table.set_column(place, "text", pa.array(cut, pa.large_string()))
     return Records(table, split.classes)
 

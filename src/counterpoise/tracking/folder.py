@@ -127,8 +127,13 @@ class RunFolder:
         return lock
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep every other process out while inside; raises as :meth:`lock`."""
+    def held(self, *, leave_lock: bool = True) -> Iterator[None]:
+        """Keep every other process out while inside; raises as :meth:`lock`.
+
+        Args:
+            leave_lock: keep the lock's file beside those of a run; else it is removed, unless it was there before.
+        """
+        leave_lock = leave_lock or (self.path / LOCK).exists()
         lock = self.lock()
         try:
             self._tidy()
@@ -136,7 +141,7 @@ class RunFolder:
         finally:
             self._tidy()
             with suppress(OSError):  # the disk may have failed meanwhile
-                if [path.name for path in self.path.iterdir()] == [LOCK]:
+                if not leave_lock or [path.name for path in self.path.iterdir()] == [LOCK]:
                     (self.path / LOCK).unlink()  # nothing was written: leave nothing behind
             lock.release()
 
