@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli_command import SMALL, Answer, write_table
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 from pretrained_kit import encoder_folder, rename_weights
 
 Train = Callable[..., Answer]
