@@ -26,6 +26,7 @@ from counterpoise.features import FrozenFeatures
 from counterpoise.finished import FINISH
 from counterpoise.losses import Loss
 from counterpoise.opening import OpenedModel, OpenedRun
+from counterpoise.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def of_split(opened: OpenedRun, name: str, loss: Loss, cache: Path | None, conso
         console: where it is said that features are computed.
     """
     fabric = _fabric(opened)
-    root = cache or Path(opened.experiment.plain.paths.cache).expanduser()
+    root = cache or user_path(opened.experiment.plain.paths.cache, "paths.cache")
     data = str(opened.run.metadata["data_fingerprint"])
     splits = _fed(opened, opened.encoded, opened.dataset.splits(), data, Cache(root), fabric, console)
     return _predicted(opened, splits[name], loss, fabric)

@@ -27,6 +27,7 @@ from counterpoise.errors import Problem, UserError, fail, first_line, near
 from counterpoise.finished import FINISH, FinishedRun
 from counterpoise.jsonio import read_json
 from counterpoise.models.base import FRESH, Backbone, ModelContext
+from counterpoise.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def open_branches(experiment: Experiment, dataset: Dataset, data_fingerprint: st
         try:
             _check_reused(experiment, name, kind, given)
             otherwise = f"Name the folder of a finished run, or {FRESH}."
-            run = FinishedRun.open(f"model.{name}", Path(given).expanduser(), otherwise)
+            run = FinishedRun.open(f"model.{name}", user_path(given, f"model.{name}"), otherwise)
             settings = getattr(experiment["encoding"].config, kind)
             derived = getattr(getattr(model.config, f"fresh_{name}", None), "pretrained", None)
             opening = _Opening(name, kind, run, experiment.plain.extensions, dataset, settings, derived)
@@ -131,9 +132,10 @@ def _stage_problems(experiment: Experiment) -> Iterator[Problem]:
 def _check_reused(experiment: Experiment, name: str, kind: str, given: str) -> None:
     """The branch's own vocabulary must be the one that is used."""
     reused = getattr(getattr(experiment["encoding"].config, kind, None), "reuse", None)
-    if reused is None or Path(reused).expanduser().resolve() != Path(given).expanduser().resolve():
+    own = f"encoding.{kind}.reuse"
+    if reused is None or user_path(reused, own).resolve() != user_path(given, f"model.{name}").resolve():
         message = f"must be {show(given)}, as model.{name} is, but is {show(reused)}."
-        raise fail(f"encoding.{kind}.reuse", message, "Leave it out: it follows the branch.")
+        raise fail(own, message, "Leave it out: it follows the branch.")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from counterpoise.measuring import calibration, figures, keep
 from counterpoise.metrics import ObjectiveConfig
 from counterpoise.names import LONGEST_FILE, distinct
 from counterpoise.opening import OpenedModel, open_model, open_run, told_split
+from counterpoise.paths import user_path
 from counterpoise.reports.predictions import UnusableError, read_predictions
 from counterpoise.tracking.console import result_table, show_table
 from counterpoise.tracking.folder import RunFolder
@@ -112,7 +113,8 @@ def evaluate(config: EvaluateConfig, console: Console) -> Path:
 
 def _path(config: EvaluateConfig, name: str) -> Path:
     """Of the figures."""
-    return Path(config.run if config.out is None else config.out).expanduser() / f"evaluation_{name}.json"
+    folder = user_path(config.run, "run") if config.out is None else user_path(config.out, "out")
+    return folder / f"evaluation_{name}.json"
 
 
 def _refuse_others(path: Path, name: str) -> None:
@@ -120,10 +122,10 @@ def _refuse_others(path: Path, name: str) -> None:
     if not path.exists():
         return
     try:
-        before = Path(read_json(path)["input"]).expanduser().resolve()
+        before = user_path(read_json(path)["input"], "input").resolve()
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise fail(near(path), "is in the way, and no figures of a file.", "Name a folder with out=...") from error
-    if before != Path(name).expanduser().resolve():
+    if before != user_path(name, "input").resolve():
         what = f"holds the figures of another file, {before}."
         raise fail(near(path), what, "Name another folder with out=..., or remove it.")
 
@@ -133,8 +135,8 @@ def _of_split(config: EvaluateConfig, console: Console) -> _Answered:
     idle = [name for name in given if getattr(config, name) is not None]
     if idle:
         raise fail(idle[0], "has no effect without input.", "Add input=FILE, or drop it.")
-    cache = None if config.cache is None else Path(config.cache).expanduser()
-    opened = open_run(Path(config.run).expanduser(), config.extensions, cache)
+    cache = None if config.cache is None else user_path(config.cache, "cache")
+    opened = open_run(user_path(config.run, "run"), config.extensions, cache)
     name = told_split(opened, config.split)
     raw = of_split(opened, name, build_loss(opened.experiment, opened.dataset), cache, console)
     return _Answered(opened, name, opened.dataset.splits()[name], raw, own=True)
@@ -147,7 +149,7 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
     bare = bare_name(Path(config.input))
     name = f"input_{distinct(bare, bare, LONGEST_FILE)}"
     _refuse_others(_path(config, name), config.input)
-    opened, learnt = open_model(Path(config.run).expanduser(), config.extensions)
+    opened, learnt = open_model(user_path(config.run, "run"), config.extensions)
     limit = opened.experiment["data"].config.max_record_bytes
     columns = table_columns(opened, config.text_column, config.criterion_column, limit)
     label = config.label_column or column_names(opened).get("label", "label")

@@ -7,14 +7,28 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from counterpoise.errors import first_line
+from counterpoise.paths import user_path
 
 _SECONDS = 3.0
+
+
+def local_or_hub(name: str, where: str) -> str:
+    """What a name stands for: the local folder, ``~`` expanded, where there is one, else the name on the hub.
+
+    Args:
+        name: as given.
+        where: the dotted key that names it, for the message.
+
+    Raises:
+        UserError: as :func:`~counterpoise.paths.user_path`.
+    """
+    folder = user_path(name, where)
+    return str(folder) if folder.is_dir() else name
 
 
 def only_local(name: str | None = None) -> bool:
@@ -23,7 +37,7 @@ def only_local(name: str | None = None) -> bool:
     The hub's own client tries again for most of a minute where there is no network. Nobody is asked where ``name`` is a
     local folder.
     """
-    if name is not None and Path(name).expanduser().is_dir():
+    if name is not None and user_path(name).is_dir():
         return True
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return True
@@ -46,7 +60,7 @@ def why_not_loaded(name: str, error: BaseException) -> str:
         name: as it was given: a folder, or a name on the hub.
         error: what the client raised.
     """
-    if Path(name).expanduser().is_dir():
+    if user_path(name).is_dir():
         return first_line(error)
     if name.startswith((".", "~", "/", "\\")) or name.count("/") > 1:
         return "there is no such folder"

@@ -23,6 +23,7 @@ from counterpoise.decision import Decision
 from counterpoise.errors import Problem, UserError, first_line, near
 from counterpoise.finished import AGAIN, FINISH, FinishedRun
 from counterpoise.models.base import FRESH, Model, ModelContext
+from counterpoise.paths import user_path
 from counterpoise.reports.predictions import UnusableError, read_predictions
 from counterpoise.tracking.folder import ARTEFACTS, RunFolder
 
@@ -114,7 +115,7 @@ def open_run(folder: Path, extensions: Sequence[str] = (), cache: Path | None = 
     run = FinishedRun.open("run", folder)
     experiment = _experiment(run, extensions)
     dataset = _dataset(run, experiment)
-    root = cache or Path(experiment.plain.paths.cache).expanduser()
+    root = cache or user_path(experiment.plain.paths.cache, "paths.cache")
     encoded = experiment.build_encoding().encode(dataset, Cache(root))
     _check_artefacts(run, encoded)
     return OpenedRun(**_parts(run, experiment, encoded.properties), dataset=dataset, encoded=encoded)

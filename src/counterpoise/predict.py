@@ -26,6 +26,7 @@ from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import fail, near
 from counterpoise.jsonio import dumps, write_atomically
 from counterpoise.opening import OpenedModel, open_model
+from counterpoise.paths import user_path
 from counterpoise.reports.outputs.tables import cell
 from counterpoise.tracking.console import show_table
 
@@ -76,7 +77,7 @@ def predict(config: PredictConfig, console: Console) -> Predictions:
         raise fail("input", "is an empty list.", "Name a file.")
     _refuse_idle(config, names)
     path = _output(config, names)
-    opened, learnt = open_model(Path(config.run).expanduser(), config.extensions)
+    opened, learnt = open_model(user_path(config.run, "run"), config.extensions)
     decision = opened.decision
     if config.threshold is not None:
         DecisionConfig(threshold=config.threshold).check_classes(len(opened.classes))
@@ -119,12 +120,12 @@ def _output(config: PredictConfig, names: Sequence[str]) -> Path | None:
     if config.output is None or config.output in TO_STANDARD_OUTPUT:
         return None
     try:
-        path = Path(config.output).expanduser()
+        path = user_path(config.output, "output")
         if path.exists() and not path.is_file() and not path.is_dir():
             return path  # a device or a pipe, whose links lead nowhere
         path = path.resolve()
-        same = [name for name in names if name != STANDARD_INPUT and _same(path, Path(name).expanduser())]
-        within = path.is_relative_to(Path(config.run).expanduser().resolve())
+        same = [name for name in names if name != STANDARD_INPUT and _same(path, user_path(name, "input"))]
+        within = path.is_relative_to(user_path(config.run, "run").resolve())
     except (OSError, RuntimeError, ValueError) as error:
         raise fail("output", f"{config.output!r} cannot be looked up: {error}.", "Name another file.") from error
     if same:

@@ -25,24 +25,23 @@ from counterpoise.data.folds import describe_fold
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
 from counterpoise.data.words import warn_of_texts_without_blanks
-from counterpoise.engine.precision import make_fabric
 from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.errors import PreemptedError, UserError
-from counterpoise.features import FrozenFeatures, check_features
 from counterpoise.guards.signals import SignalGuard
-from counterpoise.job import Job, build_loss
+from counterpoise.job import build_loss
 from counterpoise.jsonio import read_json, to_plain
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics, undefined_metrics
+from counterpoise.paths import user_path
 from counterpoise.plan import Plan, describe, describe_parameters, detect, make_plan, read_profiles, settle_hardware
 from counterpoise.preemption import Leavings
+from counterpoise.preparation import Preparation
 from counterpoise.reports.after import explained
 from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import earlier_result, show_result
-from counterpoise.storage import Storage
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder, decisive
-from counterpoise.tracking.relay import Trackers, check_available
+from counterpoise.tracking.relay import check_available
 
 log = logging.getLogger(__name__)
 
@@ -119,47 +118,29 @@ def _run(
         protocol = open_protocol(protocol.config, now)
     model = experiment["model"].target.__name__
     _announce(console, dataset, plan, {"model": model, "hardware": said})
+    cache = leavings.cache = Cache(user_path(experiment.plain.paths.cache, "paths.cache"))
+    facts = {**_metadata(plan, data_fingerprint, dataset, invocation, said), **branch_facts}
+    preparation = Preparation(
+        experiment=experiment,
+        dataset=dataset,
+        plan=plan,
+        hardware=hardware,
+        branches=branches,
+        data_fingerprint=data_fingerprint,
+        settings=settings_fingerprint(config, data_fingerprint, plan, branch_facts),
+        folder=run_folder,
+        console=console,
+        signals=signals,
+        mirror=mirror,
+        protocol=protocol,
+    )
     if experiment.plain.dry_run:
+        known = facts if plan.lr is not None else {name: facts[name] for name in facts if name != "plan"}
+        preparation.rehearse(config, known, cache, loss, objective)
         return {"status": "dry_run", "plan": asdict(plan)}
 
-    cache = leavings.cache = Cache(Path(experiment.plain.paths.cache).expanduser())
-    storage = Storage(folder, experiment.plain.train.storage_wait)
-
-    @functools.cache  # the data are encoded once, and not for a run that has finished
-    def job() -> Job:
-        encoded = experiment.build_encoding().encode(dataset, cache)
-        check_features(branches, encoded, getattr(experiment["model"].config, "states_read", 0))
-        fabric = make_fabric(plan.device, plan.precision, tf32=hardware.tf32)
-        frozen = FrozenFeatures(
-            records=dataset.splits(),
-            data_fingerprint=data_fingerprint,
-            encoded=encoded,
-            branches=branches,
-            cache=cache,
-            device=fabric.device,
-            tf32=hardware.tf32,
-            console=console,
-        )
-        return Job(
-            experiment=experiment,
-            dataset=dataset,
-            encoded=encoded,
-            plan=plan,
-            hardware=hardware,
-            fabric=fabric,
-            fingerprint=data_fingerprint,
-            settings=settings_fingerprint(config, data_fingerprint, plan, branch_facts),
-            folder=run_folder,
-            storage=storage,
-            console=console,
-            trackers=Trackers(experiment.trackers, folder),
-            signals=signals,
-            mirror=mirror,
-            protocol=protocol,
-            branches=branches,
-            features=functools.cache(lambda: frozen.splits(experiment["model"])),
-        )
-
+    # The data are encoded once, and not for a run that has finished.
+    job = functools.cache(lambda: preparation.job(cache))
     wait = 0.0 if invocation.sweep is None else experiment.plain.train.folder_wait
     with run_folder.held(wait, console.print), mirror:
         settled, measured = plan, None
@@ -182,6 +163,7 @@ def _run(
             return _show_finished(console, result, run_folder)
         ready = replace(job(), plan=settled, settings=settings)
         trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
+        storage = ready.storage
         console.print(f"{'parameters':>14}  {describe_parameters(trainer.module)}")
         run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
         if measured is not None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from counterpoise.cli import train as cli
+from pretrained_kit import encoder_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -153,6 +154,7 @@ def test_the_python_example_of_the_docs_runs(clone: Path) -> None:
 def test_the_commands_of_the_other_pages_compose(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [c for page in sorted((ROOT / "docs").glob("*.md")) for c in commands(page.read_text())]
     assert shown
+    encoder_folder(clone / "encoder", max_position_embeddings=514)
     for command in shown:
         if "resume=" in command or " -m" in command or "codexglue" in command or "experiment=codebert" in command:
             continue
@@ -163,6 +165,8 @@ def test_the_commands_of_the_other_pages_compose(clone: Path, monkeypatch: pytes
         if "s3://" in command and find_spec("s3fs") is None:
             continue
         small = [one for data, items in FEW.items() if data in command for one in items if one[:9] not in command]
+        if "model.pretrained=" in command:
+            command = re.sub(r"model\.pretrained=\S+", f"model.pretrained={clone / 'encoder'}", command)
         assert run(command, monkeypatch, *small, "dry_run=true") == 0, command
 
 

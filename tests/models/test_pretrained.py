@@ -17,6 +17,7 @@ from transformers import (
     LongformerModel,
     MPNetConfig,
     MPNetModel,
+    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -57,8 +58,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{first} $A {last}", special_tokens=[(first, vocabulary[first]), (last, vocabulary[last])]
     )
-    tokenizer.add_special_tokens(special)
-    tokenizer.save(str(path / "tokenizer.json"))
+    named = {"pad_token": special[0] if kind == "bert" else special[1], "unk_token": special[3]}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named).save_pretrained(path)
     torch.manual_seed(0)
     if kind == "bert":
         BertModel(BertConfig(vocab_size=len(vocabulary), pad_token_id=0, **SIZE)).save_pretrained(path)
@@ -152,7 +153,7 @@ def test_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
     ("kind", "config"), [(MPNetModel, MPNetConfig), (LongformerModel, LongformerConfig), (XmodModel, XmodConfig)]
 )
 def test_the_kin_of_roberta_have_two_positions_less(kind: Any, config: Any, tmp_path: Path) -> None:
-    more = {"attention_window": 4} if config is LongformerConfig else {}
+    more = {LongformerConfig: {"attention_window": 4}, XmodConfig: {"default_language": "en_XX"}}.get(config, {})
     kind(config(vocab_size=20, pad_token_id=1, **SIZE, **more)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"encoding\.max_length: must be at most 32 "):
         build(tmp_path, {"vocab_size": 20, "pad_id": 1, "max_length": 33})

@@ -14,6 +14,7 @@ from typing import Any
 from counterpoise.cli.exits import EXIT_OK, attempt
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.jsonio import remove, to_plain, write_atomically
+from counterpoise.paths import user_path
 from counterpoise.reports.diagnosis import diagnose
 from counterpoise.reports.folders import find_runs, runs_near
 from counterpoise.reports.reading import finite, word
@@ -44,8 +45,10 @@ def _parser() -> argparse.ArgumentParser:
         "they went, and what to try; leave all of it as a page, tables and pictures.",
         epilog="Example: python src/report.py outputs/demo_code multirun/seed",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run folder, or a folder above some")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write it; else PATH/report, or ./report")
+    parser.add_argument("paths", nargs="+", type=user_path, metavar="PATH", help="a run folder, or a folder above some")
+    parser.add_argument(
+        "--out", type=user_path, metavar="FOLDER", help="where to write it; else PATH/report, or ./report"
+    )
     parser.add_argument(
         "--average",
         action="append",

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed, saved_overrides
+from counterpoise.config.home import as_typed
 from counterpoise.config.overrides import settled, typed
 from counterpoise.config.refusal import Sources, explain, plugin_of
 from counterpoise.errors import (
@@ -31,6 +32,7 @@ from counterpoise.errors import (
     fail,
 )
 from counterpoise.jsonio import write_json
+from counterpoise.paths import user_path
 from counterpoise.sweeps.multirun import Multirun, Refused
 from counterpoise.sweeps.search import end_trials
 
@@ -61,7 +63,7 @@ def train(conf: Path) -> int:
 
 
 def _train(arguments: list[str], conf: Path) -> int:
-    arguments = _fetched(arguments)
+    arguments = _fetched(as_typed(arguments))
     folder, given = resumed(arguments), parse_options(arguments).overrides
     arguments = prepare(arguments)
     options = parse_options(arguments)
@@ -132,7 +134,7 @@ def _fetched(arguments: list[str]) -> list[str]:
     given = [
         item.removeprefix("hydra.run.dir=").strip("'\"") for item in arguments if item.startswith("hydra.run.dir=")
     ]
-    folder = restore_from(url, Path(given[-1]) if given else None)
+    folder = restore_from(url, user_path(given[-1], "hydra.run.dir") if given else None)
     print(f"{url} is in {folder}.")
     return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.config.experiment import FREE
 from counterpoise.config.overrides import quoted, settings_name, typed
 from counterpoise.errors import fail, nearest
+from counterpoise.paths import user_path
 
 UNKNOWN = "unrecognized arguments: "
 """What argparse says of an option that does not exist."""
@@ -77,7 +78,7 @@ def _take_up(arguments: list[str], options: argparse.Namespace) -> list[str]:
     name = resumed(arguments)
     if name is None:
         return arguments
-    folder = Path(name).expanduser()
+    folder = user_path(name, "resume")
     before = [item for item in saved_overrides(folder) if not item.startswith("sweep=")]
     lacking = [item for item in _options_of(folder) if not _given(item[0], options)]
     if lacking:

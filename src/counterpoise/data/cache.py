@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from filelock import FileLock
 
 from counterpoise.config.targets import PACKAGE, Component
 from counterpoise.data.records import Dataset, Records
-from counterpoise.errors import fail
+from counterpoise.errors import UserError, fail
 from counterpoise.jsonio import dumps, read_sealed, remove, write_sealed
 
 log = logging.getLogger(__name__)
@@ -228,12 +229,32 @@ class Cache:
         except OSError as error:
             if not self._is_ours(error):
                 raise
-            raise fail(
-                "paths.cache",
-                f"the cache folder {self.root} cannot be used: {error}.",
-                "Free some space, or name another folder with paths.cache=...",
-            ) from error
+            raise self._unusable(error) from error
         return final
+
+    def try_out(self) -> None:
+        """Find out whether entries can be made; nothing is left behind.
+
+        Raises:
+            UserError: if the cache's folder cannot be written. One with entries may be read-only: they can be read.
+        """
+        missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        trial = self.root / ".trial"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not any(self.root.iterdir()):
+                trial.write_bytes(b"trial")
+        except OSError as error:
+            raise self._unusable(error) from error
+        finally:
+            with suppress(OSError):
+                trial.unlink(missing_ok=True)
+                for folder in missing:
+                    folder.rmdir()
+
+    def _unusable(self, error: OSError) -> UserError:
+        remedy = "Free some space, or name another folder with paths.cache=..."
+        return fail("paths.cache", f"the cache folder {self.root} cannot be used: {error}.", remedy)
 
     def read(
         self,

@@ -53,7 +53,7 @@ class MirrorConfig:
         example = "Expected one such as s3://bucket/prefix or file:///folder."
         if not separator or not protocol or "::" in self.url:
             yield Problem("url", f"{self.url!r} is no URL of a store.", example)
-        elif protocol in ("file", "local") and not path.startswith("/"):
+        elif protocol in ("file", "local") and not path.startswith(("/", "~")):
             yield Problem("url", f"{self.url!r} names no absolute folder.", example)
         elif protocol != "memory" and not path.strip("/"):
             yield Problem("url", f"{self.url!r} names no place within the store.", example)

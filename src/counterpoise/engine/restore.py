@@ -44,7 +44,7 @@ def folder_name(folder: Path) -> str:
     return Path(near(Path(os.path.abspath(folder)))).as_posix()  # noqa: PTH100 - links are not followed
 
 
-def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any]) -> int | None:
+def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any], *, only_look: bool = False) -> int | None:
     """Bring ``run`` up to what its mirror holds, where that is newer than what is there.
 
     A store that does not answer is warned about, no more: the run goes on with what it has.
@@ -53,6 +53,7 @@ def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any]) -> int | 
         mirror: of the run.
         run: its folder, held by this process.
         ours: the run's metadata, see :meth:`~counterpoise.engine.remote.Remote.foreign`.
+        only_look: refuse what would be refused, and bring nothing; a store is asked once.
 
     Returns:
         the update that was restored; ``None`` if nothing was.
@@ -64,7 +65,7 @@ def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any]) -> int | 
         return None
     here = newest_update(run)
     try:
-        restored = _bring_up(mirror, run, here, ours)
+        restored = _bring_up(mirror, run, here, ours, only_look=only_look)
     except DamagedError as error:
         if here is None:
             raise
@@ -82,9 +83,11 @@ def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any]) -> int | 
     return restored
 
 
-def _bring_up(mirror: Mirror, run: RunFolder, here: int | None, ours: Mapping[str, Any]) -> int | None:
+def _bring_up(
+    mirror: Mirror, run: RunFolder, here: int | None, ours: Mapping[str, Any], *, only_look: bool
+) -> int | None:
     remote, config = mirror.remote, mirror.config
-    pointer = _persistently(remote.pointer, config.attempts if here is None else 1, config)
+    pointer = _persistently(remote.pointer, config.attempts if here is None and not only_look else 1, config)
     if pointer is None:
         _bounded(remote.try_out, config.timeout)
         return None
@@ -92,7 +95,7 @@ def _bring_up(mirror: Mirror, run: RunFolder, here: int | None, ours: Mapping[st
     if different:
         remedy = "Give those values back, or choose another folder (hydra.run.dir=...) or another mirror.url."
         raise UserError([*different, Problem(remote.where, f"{remote.url} holds another run.", remedy)])
-    if here is not None and here >= pointer.update:
+    if only_look or (here is not None and here >= pointer.update):
         return None
     take_over(remote, pointer, run)
     return pointer.update

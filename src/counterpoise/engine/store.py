@@ -10,6 +10,7 @@ from fsspec.callbacks import Callback
 from fsspec.core import url_to_fs
 
 from counterpoise.errors import fail, missing_extra
+from counterpoise.paths import user_path
 
 
 class Deadline(Callback):  # type: ignore[misc]
@@ -36,7 +37,9 @@ def open_store(url: str, timeout: float, where: str) -> tuple[Any, str]:
     Raises:
         UserError: if the protocol is unknown, or its package not installed.
     """
-    protocol = url.split("://")[0]
+    protocol, _, path = url.partition("://")
+    if protocol in ("file", "local") and path.startswith("~"):
+        url = f"{protocol}://{user_path(path, where)}"
     try:
         fs, path = url_to_fs(url, **_options(protocol, timeout))
     except ImportError as error:

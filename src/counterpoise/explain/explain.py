@@ -22,6 +22,7 @@ from counterpoise.explain.picture import draw_examples, draw_overview
 from counterpoise.explain.queries import chunk_figures, query_figures
 from counterpoise.jsonio import dumps, write_atomically, write_json
 from counterpoise.opening import OpenedRun, open_run, saved_probabilities, told_split
+from counterpoise.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ def explain(config: ExplainConfig, console: Console) -> Path:
     Raises:
         UserError: if the run cannot be opened, or its model gives no account of chunks.
     """
-    cache = None if config.cache is None else Path(config.cache).expanduser()
-    opened = open_run(Path(config.run).expanduser(), config.extensions, cache)
+    cache = None if config.cache is None else user_path(config.cache, "cache")
+    opened = open_run(user_path(config.run, "run"), config.extensions, cache)
     split = told_split(opened, config.split)
     account = _account(opened, split, console)
     difference = _furthest(opened, split, account)
@@ -74,7 +75,7 @@ def explain(config: ExplainConfig, console: Console) -> Path:
         "queries": query_figures(account),
         "chunks": chunk_figures(account),
     }
-    folder = opened.run.folder / "explanations" / split if config.out is None else Path(config.out).expanduser()
+    folder = opened.run.folder / "explanations" / split if config.out is None else user_path(config.out, "out")
     _write(folder, account, summary, config)
     _show(console, account, summary, folder)
     return folder

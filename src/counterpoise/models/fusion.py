@@ -161,12 +161,14 @@ def _branch(name: str, config: FusionConfig, context: ModelContext) -> Backbone:
         return FRESH_BRANCHES[name](getattr(config, f"fresh_{name}"), own)
     except UserError as error:  # it knows its fields by the names that they have where it stands alone
         places = {"model": f"model.fresh_{name}", "encoding": f"encoding.{kind}"}
-        raise UserError(replace(problem, where=_within(problem.where, places)) for problem in error.problems) from error
+        raise UserError(_placed(problem, places) for problem in error.problems) from error
 
 
-def _within(where: str, places: Mapping[str, str]) -> str:
-    section, dot, key = where.partition(".")
-    return f"{places.get(section, section)}{dot}{key}"
+def _placed(problem: Problem, places: Mapping[str, str]) -> Problem:
+    """The same problem with the keys that its fields have within the fusion's config."""
+    section, dot, key = problem.where.partition(".")
+    where = f"{places.get(section, section)}{dot}{key}"
+    return replace(problem, where=where, remedy=problem.remedy.replace("model.", f"{places['model']}."))
 
 
 def branch_features(branch: Backbone, inputs: Mapping[str, Tensor], max_states: int) -> BranchFeatures:

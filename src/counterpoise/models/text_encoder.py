@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, Range
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.hub import only_local, why_not_loaded
 from counterpoise.models.base import ModelContext
 from counterpoise.models.encoder import Encoder, EncoderSize
+from counterpoise.pretrained import LoadedEncoder, Origin, load_encoder
 
 Pooling = Literal["mean", "max", "cls", "mean_max"]
 
@@ -117,15 +116,17 @@ class PretrainedEncoder(nn.Module):
     """A Hugging Face encoder.
 
     Raises:
-        UserError: if it cannot be found, has a decoder, reads fewer tokens than the encoding gives, or has other ids.
+        UserError: if it cannot be found, is no encoder, lacks its weights, reads fewer tokens than the encoding gives,
+            or has other ids; a causal model if it is pooled at its first token.
     """
 
     def __init__(self, config: TextEncoderConfig, context: ModelContext) -> None:
         super().__init__()
         assert config.pretrained is not None
-        self.backbone = load_backbone(config.pretrained, config.dropout)
-        _check_fit(self.backbone, context)
-        self.width = int(self.backbone.config.hidden_size)
+        loaded = load_backbone(config.pretrained, config.dropout)
+        loaded.check_pooling(config.pooling, _origin(config.pretrained), "model.pooling")
+        _check_fit(loaded, context)
+        self.backbone, self.width = loaded.model, loaded.width
         if config.gradient_checkpointing:
             self.backbone.gradient_checkpointing_enable({"use_reentrant": False})
         if config.freeze_embeddings:
@@ -141,61 +142,31 @@ class PretrainedEncoder(nn.Module):
         return output.last_hidden_state, None
 
 
-def load_backbone(name: str, dropout: float) -> Any:
+def load_backbone(name: str, dropout: float) -> LoadedEncoder:
     """A pretrained encoder by name or folder, in float32; code that comes with it is never run."""
-    from transformers import AutoConfig, AutoModel  # 1 s; only who fine-tunes pays for it
-
-    try:
-        where = {"trust_remote_code": False, "local_files_only": only_local(name)}
-        folder = Path(name).expanduser()
-        name = str(folder) if folder.is_dir() else name
-        settings = AutoConfig.from_pretrained(name, **where)
-        for field in ("hidden_dropout_prob", "dropout"):
-            if hasattr(settings, field):
-                setattr(settings, field, dropout)
-        return AutoModel.from_pretrained(name, config=settings, dtype=torch.float32, **where)
-    except Exception as error:
-        raise fail(
-            "model.pretrained",
-            f"the encoder {name!r} cannot be loaded: {why_not_loaded(name, error)}.",
-            "Name a local folder with config.json and model.safetensors, or train from scratch with "
-            "model.pretrained=null.",
-        ) from error
+    return load_encoder(_origin(name), {"hidden_dropout_prob": dropout, "dropout": dropout})
 
 
-def _check_fit(backbone: nn.Module, context: ModelContext) -> None:
-    settings: Any = backbone.config
-    if getattr(settings, "is_encoder_decoder", False):
-        message = f"must be an encoder alone, but {settings.model_type} has a decoder behind it."
-        raise fail("model.pretrained", message, "Name an encoder such as microsoft/codebert-base.")
+def _origin(name: str) -> Origin:
+    remedy = "Name a local folder with config.json and model.safetensors, or train from scratch with "
+    return Origin("model.pretrained", name, f"{remedy}model.pretrained=null.")
+
+
+def _check_fit(loaded: LoadedEncoder, context: ModelContext) -> None:
     found = []
-    longest = _longest(backbone)
-    if 0 < longest < context.encoding["max_length"]:
-        length, name = context.encoding["max_length"], "window" if "window" in context.encoding else "max_length"
-        found.append(Problem(f"encoding.{name}", f"must be at most {longest} for this encoder, but is {length}."))
-    if settings.vocab_size < context.encoding["vocab_size"]:
-        message = f"its {context.encoding['vocab_size']} tokens do not fit the encoder's {settings.vocab_size}."
+    length, name = context.encoding["max_length"], "window" if "window" in context.encoding else "max_length"
+    if loaded.longest is not None and loaded.longest < length:
+        message = f"must be at most {loaded.longest} for this encoder, but is {length}."
+        found.append(Problem(f"encoding.{name}", message))
+    if loaded.rows < context.encoding["vocab_size"]:
+        message = f"its {context.encoding['vocab_size']} tokens do not fit the encoder's {loaded.rows}."
         found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))
-    padding = getattr(settings, "pad_token_id", None)
+    padding = getattr(loaded.model.config, "pad_token_id", None)
     if padding is not None and padding != context.encoding["pad_id"]:
         message = f"it pads with {context.encoding['pad_id']}, but the encoder expects {padding}."
         found.append(Problem("encoding.pretrained", message, "Use the encoder's own tokenizer."))
     if found:
         raise UserError(found)
-
-
-def _longest(backbone: nn.Module) -> int:
-    """Tokens that the encoder has positions for; 0 where its settings do not limit them.
-
-    RoBERTa and its kin count positions from behind the padding id, which their position embedding knows: of 514 there
-    are 512 left.
-    """
-    longest = int(getattr(backbone.config, "max_position_embeddings", 0) or 0)
-    for name, module in backbone.named_modules():
-        padding = getattr(module, "padding_idx", None)
-        if name.endswith("position_embeddings") and padding is not None:
-            return longest - int(padding) - 1
-    return longest
 
 
 def _encoder_layers(backbone: Any, count: int) -> list[nn.Module]:

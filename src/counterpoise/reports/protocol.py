@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from counterpoise.config.schema import AT_LEAST_ONE, SHARE
 from counterpoise.errors import Problem, fail
 from counterpoise.jsonio import to_plain
+from counterpoise.paths import user_path
 from counterpoise.reports import criteria
 from counterpoise.reports.criteria import Criterion
-from counterpoise.reports.reference import Reference, open_reference
+from counterpoise.reports.reference import WHERE, Reference, open_reference
 from counterpoise.reports.runs import RunRecord, read_run
 
 HALF = ("bf16", "fp16")
@@ -136,4 +137,6 @@ def open_protocol(config: ProtocolConfig, now: Mapping[str, Any]) -> Protocol:
             f"is {precision}, but protocol.amp is there to check bf16 or fp16.",
             "hardware.precision=bf16 computes in it on any device, slowly where it is emulated.",
         )
-    return Protocol(config, None if config.reference is None else open_reference(Path(config.reference), now))
+    if config.reference is None:
+        return Protocol(config)
+    return Protocol(config, open_reference(user_path(config.reference, WHERE), now))

@@ -150,12 +150,18 @@ class RunFolder:
                 tell(f"Another process trains in {where}: waiting for its result, {wait:g} seconds at most.")
                 told = True
 
-    def _unwritable(self, error: OSError) -> UserError:
-        return fail(str(self.path), f"the run folder cannot be written: {error}.", "Name another one.")
-
     @contextmanager
-    def held(self, wait: float = 0.0, tell: Callable[[str], None] = _warn) -> Iterator[None]:
-        """Keep every other process out while inside; arguments and errors are those of :meth:`lock`."""
+    def held(
+        self, wait: float = 0.0, tell: Callable[[str], None] = _warn, *, leave_lock: bool = True
+    ) -> Iterator[None]:
+        """Keep every other process out while inside; ``wait``, ``tell`` and errors are those of :meth:`lock`.
+
+        Args:
+            wait: seconds to wait for another process.
+            tell: called once, if it has to be waited for.
+            leave_lock: keep the lock's file beside those of a run; else it is removed, unless it was there before.
+        """
+        leave_lock = leave_lock or (self.path / LOCK).exists()
         lock = self.lock(wait, tell)
         try:
             self._tidy()
@@ -163,7 +169,7 @@ class RunFolder:
         finally:
             self._tidy()
             with suppress(OSError):  # the disk may have failed meanwhile
-                if [path.name for path in self.path.iterdir()] == [LOCK]:
+                if not leave_lock or [path.name for path in self.path.iterdir()] == [LOCK]:
                     (self.path / LOCK).unlink()  # nothing was written: leave nothing behind
             lock.release()
 
@@ -213,9 +219,7 @@ class RunFolder:
         """
         before = set(self.path.rglob("*"))
         try:
-            for folder in (self.path, self.checkpoints):
-                _try_out(folder)
-            self._refuse_folders()
+            self._try_places()
             sums = {name: self._keep(name, source) for name, source in (artefacts or {}).items()}
             if not self.metadata.exists():
                 for name, content in hydra.items():
@@ -227,11 +231,31 @@ class RunFolder:
                     write_json(self.metadata, {**before, ARTEFACTS: sums})
         except OSError as error:
             self._take_back(before)
-            raise fail(
-                str(self.path),
-                f"the run folder cannot be written: {error}.",
-                "Free some space, change its permissions, or name another one.",
-            ) from error
+            raise self._unwritable(error) from error
+
+    def try_out(self) -> None:
+        """Find out whether a run can be written here; nothing is left behind.
+
+        Raises:
+            UserError: as :meth:`claim`.
+        """
+        before = set(self.path.rglob("*"))
+        try:
+            self._try_places()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            self._take_back(before)
+
+    def _try_places(self) -> None:
+        """Raises ``OSError`` where files of a run cannot be written."""
+        for folder in (self.path, self.checkpoints):
+            _try_out(folder)
+        self._refuse_folders()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        remedy = "Free some space, change its permissions, or name another one."
+        return fail(str(self.path), f"the run folder cannot be written: {error}.", remedy)
 
     def _keep(self, name: str, source: Path) -> str:
         """Copy a file into the folder; its checksum. Raises ``OSError``."""

@@ -17,6 +17,7 @@ from filelock import FileLock
 from counterpoise.errors import Problem
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.paths import user_path
 from counterpoise.tracking.addresses import has_credentials, without_credentials
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
@@ -55,7 +56,11 @@ class MLflowConfig(TrackerConfig):
     @property
     def where(self) -> str:
         """The URI of the store."""
-        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(self.store).absolute()}"
+        return (
+            self.uri
+            or os.environ.get("MLFLOW_TRACKING_URI")
+            or f"sqlite:///{user_path(self.store, 'tracker.mlflow.store').absolute()}"
+        )
 
     def problems(self) -> Iterable[Problem]:
         """What is wrong with the URI or a name by itself."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.jsonio import read_json
+from counterpoise.paths import user_path
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.base import Tracker, TrackerConfig
@@ -61,7 +62,7 @@ class TensorBoard(Tracker):
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._file = AppendedFile(self.folder / self.config.folder / name)
+        self._file = AppendedFile(self.folder / user_path(self.config.folder, "tracker.tensorboard.folder") / name)
         self._step = plan["position"]["update"]
         start = self._session(status=self._session.START)
         first = self._record(file_version="brain.Event:2") + self._record(step=self._step + 1, session_log=start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -230,7 +231,7 @@ def test_settings_that_are_not_the_entrys_own_are_seen(wrong: dict[str, int], tm
     data = Dataset("stories", records(TRAIN), records(TEXTS, 100), None)
     folder = encode(tmp_path).artefacts["encoding.json"].parent
     properties = read_json(folder / "encoding.json")
-    (folder / "encoding.json").write_text(str({**properties, **wrong}).replace("'", '"').replace("None", "null"))
+    (folder / "encoding.json").write_text(json.dumps({**properties, **wrong}))
     with pytest.raises(ValueError, match=r"encoding\.json"):
         encoding._read(data, folder)
 

@@ -160,6 +160,21 @@ def test_what_is_longer_than_the_encoder_reads_is_cut_and_counted(tmp_path: Path
     assert np.isfinite(found).all()
 
 
+# What a folder says of its longest sequence holds as far as the encoder has positions for it.
+@pytest.mark.parametrize(("kind", "limit"), [("bert", 24), ("roberta", 22)])
+@pytest.mark.parametrize("told", [9, 24, 64])
+def test_a_folder_that_says_more_than_there_are_positions(tmp_path: Path, kind: str, limit: int, told: int) -> None:
+    plain = make_folder(tmp_path / kind, kind)
+    pooling = {"pooling_mode": "mean"}
+    own = encoder(sentence_folder(plain, tmp_path / "s", pooling, normalise=False, max_seq_length=told))
+    limit = min(limit, told)
+    texts = ["river " * (limit - 2), "river " * (limit + 5)]
+    assert own.unread(texts).tolist() == [0, 7]
+    found = own.encode(texts)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
 def test_the_key_follows_the_files(plain: Path, tmp_path: Path) -> None:
     shutil.copytree(plain, tmp_path / "copy")
     before = encoder(tmp_path / "copy").key()

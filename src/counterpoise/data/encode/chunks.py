@@ -24,17 +24,16 @@ from counterpoise.data.encode.tokenizer import (
     NOTES,
     PROPERTIES,
     TOKENIZER,
+    Given,
     batches_of,
     cache_key,
     check_ids,
     check_texts,
     check_tokenizer,
     open_columns,
-    pad_id,
-    pretrained_tokenizer,
+    open_pretrained,
     read_column,
     settle_tokenizer,
-    vocabulary_size,
     write_columns,
 )
 from counterpoise.data.ragged import Ragged, positions
@@ -44,7 +43,7 @@ from counterpoise.jsonio import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the layout of a cache entry changes."""
 NOTABLE = 0.05
 """Share of a split's tokens from which on the user is told that they are not read."""
@@ -186,7 +185,7 @@ class Chunks(Encoding):
             UserError: if the pretrained tokenizer cannot be found, or has no padding token, or if its special tokens
                 and the overlap leave no room in a window.
         """
-        given = None if self.config.pretrained is None else pretrained_tokenizer(self.config.pretrained)
+        given = None if self.config.pretrained is None else open_pretrained(self.config.pretrained)
         key = cache_key(FORMAT, dataset, asdict(self.config), given)
         encoded = cache.read("chunks", key, partial(self._build, dataset, given), partial(self._read, dataset))
         self._warn(encoded.notes["chunks"]["train"])
@@ -195,7 +194,7 @@ class Chunks(Encoding):
     def learnt(self, folder: Path) -> Learnt:
         """The tokenizer and the windows of a run."""
         properties = dict(read_json(folder / PROPERTIES))
-        tokenizer = check_tokenizer(folder / TOKENIZER, properties)
+        tokenizer, _ = check_tokenizer(folder / TOKENIZER, properties)
 
         def apply(records: Records) -> ChunkSplit:
             columns, _ = chunk_texts(tokenizer, records.texts, properties)
@@ -203,20 +202,19 @@ class Chunks(Encoding):
 
         return Learnt(properties, apply)
 
-    def _build(self, dataset: Dataset, given: Tokenizer | None, folder: Path) -> None:
-        tokenizer = settle_tokenizer(folder, dataset.train, self.config.vocab_size, given)
-        properties = self._properties(tokenizer)
+    def _build(self, dataset: Dataset, given: Given | None, folder: Path) -> None:
+        settled = settle_tokenizer(folder, dataset.train, self.config.vocab_size, given)
+        properties = self._properties(settled)
         notes = {}
         for name, split in dataset.splits().items():
-            columns, notes[name] = chunk_texts(tokenizer, split.texts, properties)
+            columns, notes[name] = chunk_texts(settled.tokenizer, split.texts, properties)
             write_columns(folder / f"{name}.arrow", columns)
         write_json(folder / PROPERTIES, properties)
         write_json(folder / NOTES, notes)
 
-    def _properties(self, tokenizer: Tokenizer) -> dict[str, Any]:
+    def _properties(self, tokenizer: Given) -> dict[str, Any]:
         return {
-            "vocab_size": vocabulary_size(tokenizer),
-            "pad_id": pad_id(tokenizer),
+            **tokenizer.properties,
             "max_length": self.config.window,
             "window": self.config.window,
             "overlap": self.config.overlap,
@@ -231,7 +229,9 @@ class Chunks(Encoding):
         if properties != self._properties(tokenizer):
             raise ValueError(f"{PROPERTIES} is that of other settings")
         splits = {
-            name: _read_split(open_columns(folder / f"{name}.arrow", len(split)), split, tokenizer, properties)
+            name: _read_split(
+                open_columns(folder / f"{name}.arrow", len(split)), split, tokenizer.tokenizer, properties
+            )
             for name, split in dataset.splits().items()
         }
         artefacts = {name: folder / name for name in (TOKENIZER, PROPERTIES)}

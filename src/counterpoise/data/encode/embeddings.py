@@ -133,6 +133,17 @@ class Embeddings(Encoding):
             what = f"{dataset.name} holds graphs, no texts that could be embedded."
             raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
         self.encoder.check()
+        if self.encoder.fitted:
+            self.encoder.check_learnable(self._learnt_chunks(dataset.train))
+
+    def _learnt_chunks(self, train: Records) -> Iterator[str]:
+        """What the encoder will learn from, in another order, cut as it is asked for."""
+        yield from sorted(set(_criteria(train)))
+        texts, config = sorted(set(train.texts)), self.config
+        for start in range(0, len(texts), _TOGETHER):
+            part = texts[start : start + _TOGETHER]
+            passages = cut_texts(part, config.unit, config.window, config.overlap, config.max_chunks)
+            yield from _passages_of(part, passages)
 
     def encode(self, dataset: Dataset, cache: Cache) -> Encoded:
         """Cut and embed all texts, or open what has been embedded before.

@@ -27,6 +27,7 @@ from counterpoise.data.records import Dataset, Records
 from counterpoise.data.windows import window_graphs
 from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class GraphEncoding(Encoding):
     def check(self, dataset: Dataset) -> None:
         """Raises ``UserError`` for graphs that are too large, and for a vocabulary that cannot be used again."""
         if self.config.reuse is not None:
-            config, _ = _taken_up(Path(self.config.reuse).expanduser(), self.config)
+            config, _ = _taken_up(user_path(self.config.reuse, "encoding.reuse"), self.config)
             if dataset.train.are_graphs or config.parser is None:
                 what = "cannot be used with graphs that came as such: their types are numbered anew in each data set."
                 raise fail("encoding.reuse", what, "Leave it out.")
@@ -228,7 +229,7 @@ class GraphEncoding(Encoding):
         """
         config, vocabulary = self.config, None
         if config.reuse is not None:
-            config, vocabulary = _taken_up(Path(config.reuse).expanduser(), config)
+            config, vocabulary = _taken_up(user_path(config.reuse, "encoding.reuse"), config)
         settings = {name: value for name, value in asdict(config).items() if name not in ("workers", "reuse")}
         settings["parser"] = _parser(dataset, config)
         key: dict[str, Any] = {"format": FORMAT, "data": dataset_fingerprint(dataset), **settings}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -16,11 +16,16 @@ from counterpoise.data.cache import dataset_fingerprint
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail, first_line
-from counterpoise.hub import only_local, why_not_loaded
+from counterpoise.pretrained import Origin
+from counterpoise.pretrained import load_tokenizer as load_pretrained
 
 PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
 TOKENIZER, PROPERTIES, NOTES = "tokenizer.json", "encoding.json", "notes.json"
 """Files of a cache entry; the first two are kept with the run."""
+SPLIT = "split_special_tokens"
+"""Property: whether special tokens that are written in a text are text. They are for a BPE learnt here; a pretrained
+tokenizer says it itself."""
+WHERE = "encoding.pretrained"
 _TEXTS, _CHARACTERS = 2_000, 4_000_000
 """Texts that are encoded together, and how long they may be together: encodings take far more memory than ids."""
 
@@ -36,7 +41,23 @@ def check_texts(dataset: Dataset) -> None:
         raise fail("encoding", what, "Choose a model that reads graphs: model=gnn.")
 
 
-def cache_key(layout: int, dataset: Dataset, settings: Mapping[str, Any], given: Tokenizer | None) -> dict[str, Any]:
+class Given(NamedTuple):
+    """A tokenizer, and the id that pads what it gives."""
+
+    tokenizer: Tokenizer
+    pad_id: int
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What must be known of it beside its file, JSON-ready."""
+        return {
+            "vocab_size": vocabulary_size(self.tokenizer),
+            "pad_id": self.pad_id,
+            SPLIT: bool(self.tokenizer.encode_special_tokens),
+        }
+
+
+def cache_key(layout: int, dataset: Dataset, settings: Mapping[str, Any], given: Given | None) -> dict[str, Any]:
     """What a cache entry of token ids depends on.
 
     Args:
@@ -51,25 +72,32 @@ def cache_key(layout: int, dataset: Dataset, settings: Mapping[str, Any], given:
         key["longest_word"] = LONGEST_WORD
     else:
         # The name alone does not say what it stands for: a local folder's content may change.
-        key["tokenizer"] = hashlib.blake2b(given.to_str().encode(), digest_size=16).hexdigest()
+        key["tokenizer"] = hashlib.blake2b(given.tokenizer.to_str().encode(), digest_size=16).hexdigest()
+        key["properties"] = given.properties
     return key
 
 
-def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Tokenizer | None) -> Tokenizer:
+def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Given | None) -> Given:
     """Leave ``given``, or one learnt from the training split, in ``folder``; as everybody will load it from there."""
-    tokenizer = train_bpe(train, vocab_size) if given is None else given
-    tokenizer.save(str(folder / TOKENIZER))
-    return load_tokenizer(folder / TOKENIZER)
+    if given is None:
+        learnt = train_bpe(train, vocab_size)
+        learnt.encode_special_tokens = True
+        given = Given(learnt, pad_id(learnt))
+    given.tokenizer.save(str(folder / TOKENIZER))
+    loaded = load_tokenizer(folder / TOKENIZER, split_special_tokens=given.tokenizer.encode_special_tokens)
+    return Given(loaded, given.pad_id)
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path, *, split_special_tokens: bool = True) -> Tokenizer:
     """The tokenizer of a run or a cache entry; with what the ``encoding.json`` beside it says it gives what the model
     was trained on.
 
-    Part of that is not in the file: that "<pad>" written in a text is text.
+    Args:
+        path: of its file.
+        split_special_tokens: whether "<pad>" written in a text is text; its file does not say it.
     """
     tokenizer = Tokenizer.from_str(_without_padding(path.read_text(encoding="utf-8")))
-    tokenizer.encode_special_tokens = True
+    tokenizer.encode_special_tokens = split_special_tokens
     return tokenizer
 
 
@@ -100,35 +128,40 @@ def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
 
 
 def pretrained_tokenizer(name: str) -> Tokenizer:
+    """A Hugging Face tokenizer by name or local folder: it gives the ids that ``AutoTokenizer`` gives.
+
+    Raises:
+        UserError: as :func:`open_pretrained`.
+    """
+    return open_pretrained(name).tokenizer
+
+
+def open_pretrained(name: str) -> Given:
     """A Hugging Face tokenizer by name or local folder; code that comes with it is never run.
 
     Raises:
-        UserError: if it cannot be loaded.
+        UserError: if it cannot be loaded, has no padding token, or is made of Python code, which a run cannot keep.
     """
-    local = Path(name).expanduser() / TOKENIZER
-    try:
-        if local.is_file():
-            return load_tokenizer(local)
-        from transformers import AutoTokenizer  # 1 s; only who fine-tunes pays for it
-
-        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False, local_files_only=only_local(name))
-        backend = found.backend_tokenizer
-        return Tokenizer.from_str(_without_padding(backend.to_str()))
-    except Exception as error:
-        raise fail(
-            "encoding.pretrained",
-            f"the tokenizer {name!r} cannot be loaded: {why_not_loaded(name, error)}.",
-            "Name a local folder that holds tokenizer.json, or train from scratch with model.pretrained=null.",
-        ) from error
+    remedy = "Name a local folder that holds tokenizer.json, or train from scratch with model.pretrained=null."
+    origin = Origin(WHERE, name, remedy)
+    found = load_pretrained(origin)
+    backend = getattr(found, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        what = f"the tokenizer {name!r} is a {type(found).__name__}, which no tokenizer.json can hold."
+        raise origin.refuse(what, "Name an encoder with another tokenizer.")
+    own = Tokenizer.from_str(_without_padding(backend.to_str()))
+    own.encode_special_tokens = bool(found.split_special_tokens)
+    return Given(own, pad_id(own) if found.pad_token_id is None else int(found.pad_token_id))
 
 
 def pad_id(tokenizer: Tokenizer) -> int:
-    """The id that pads: this project's own, or the name that BERT, RoBERTa and the like give theirs."""
+    """The id that pads where nothing else says it: this project's own, or the name that BERT, RoBERTa and the like give
+    theirs."""
     for name in (PAD, "[PAD]", "<|padding|>", "<|endoftext|>"):
         found = tokenizer.token_to_id(name)
         if found is not None:
             return int(found)
-    raise fail("encoding.pretrained", "this tokenizer has no padding token.", "Choose an encoder's tokenizer.")
+    raise fail(WHERE, "this tokenizer has no padding token.", "Choose an encoder's tokenizer.")
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
@@ -136,15 +169,21 @@ def vocabulary_size(tokenizer: Tokenizer) -> int:
     return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
 
 
-def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Tokenizer:
+def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Given:
     """The tokenizer at ``path``. Raises ``ValueError`` if it is none, or not the one of the properties beside it."""
     try:
-        tokenizer = load_tokenizer(path)
+        # An earlier version split special tokens whatever the tokenizer, and did not write it down.
+        tokenizer = load_tokenizer(path, split_special_tokens=bool(properties.get(SPLIT, True)))
+        padding = pad_id(tokenizer) if properties.get("pretrained") is None else int(properties["pad_id"])
+    except KeyError:
+        raise
     except Exception as error:  # the library has no error of its own
         raise ValueError(f"{path.name}: {first_line(error)}") from error
-    if (vocabulary_size(tokenizer), pad_id(tokenizer)) != (properties["vocab_size"], properties["pad_id"]):
+    if (vocabulary_size(tokenizer), padding) != (properties["vocab_size"], properties["pad_id"]):
         raise ValueError(f"{path.name} does not belong to {PROPERTIES}")
-    return tokenizer
+    if tokenizer.id_to_token(padding) is None:
+        raise ValueError(f"{path.name} has no token {padding}, which pads")
+    return Given(tokenizer, padding)
 
 
 def batches_of(texts: list[str]) -> Iterator[list[str]]:

@@ -20,26 +20,25 @@ from counterpoise.data.encode.tokenizer import (
     NOTES,
     PROPERTIES,
     TOKENIZER,
+    Given,
     batches_of,
     cache_key,
     check_ids,
     check_texts,
     check_tokenizer,
-    load_tokenizer,
     open_columns,
-    pad_id,
-    pretrained_tokenizer,
+    open_pretrained,
     read_column,
     settle_tokenizer,
-    vocabulary_size,
     write_columns,
 )
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.paths import user_path
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the layout of a cache entry changes."""
 
 
@@ -101,9 +100,9 @@ class Tokens(Encoding):
         """
         config, tokenizer = self.config, None
         if config.reuse is not None:
-            config, tokenizer = taken_up(Path(config.reuse).expanduser())
+            config, tokenizer = taken_up(user_path(config.reuse, "encoding.reuse"))
         elif config.pretrained is not None:
-            tokenizer = pretrained_tokenizer(config.pretrained)
+            tokenizer = open_pretrained(config.pretrained)
         settings = {name: value for name, value in asdict(config).items() if name != "reuse"}
         key = cache_key(FORMAT, dataset, settings, tokenizer)
         build = partial(self._build, dataset, config, tokenizer)
@@ -112,7 +111,7 @@ class Tokens(Encoding):
     def learnt(self, folder: Path) -> Learnt:
         """The tokenizer and the longest sequence of a run."""
         properties = dict(read_json(folder / PROPERTIES))
-        tokenizer = check_tokenizer(folder / TOKENIZER, properties)
+        tokenizer, _ = check_tokenizer(folder / TOKENIZER, properties)
 
         def apply(records: Records) -> TokenSplit:
             ids, _ = encode_texts(tokenizer, records.texts, properties["max_length"])
@@ -132,23 +131,18 @@ class Tokens(Encoding):
         artefacts = {name: folder / name for name in (TOKENIZER, PROPERTIES)}
         return Encoded(splits, properties, artefacts, {"tokens": notes})
 
-    def _build(self, dataset: Dataset, config: TokensConfig, given: Tokenizer | None, folder: Path) -> None:
-        tokenizer = settle_tokenizer(folder, dataset.train, config.vocab_size, given)
+    def _build(self, dataset: Dataset, config: TokensConfig, given: Given | None, folder: Path) -> None:
+        settled = settle_tokenizer(folder, dataset.train, config.vocab_size, given)
         notes: dict[str, Any] = {}
         for split_name, split in dataset.splits().items():
-            ids, notes[split_name] = encode_texts(tokenizer, split.texts, config.max_length)
+            ids, notes[split_name] = encode_texts(settled.tokenizer, split.texts, config.max_length)
             write_columns(folder / f"{split_name}.arrow", {"ids": ids})
-        properties = {
-            "vocab_size": vocabulary_size(tokenizer),
-            "pad_id": pad_id(tokenizer),
-            "max_length": config.max_length,
-            "pretrained": config.pretrained,
-        }
+        properties = {**settled.properties, "max_length": config.max_length, "pretrained": config.pretrained}
         write_json(folder / PROPERTIES, properties)
         write_json(folder / NOTES, notes)
 
 
-def taken_up(folder: Path) -> tuple[TokensConfig, Tokenizer]:
+def taken_up(folder: Path) -> tuple[TokensConfig, Given]:
     """The settings and the tokenizer of an earlier run.
 
     Raises:
@@ -156,8 +150,8 @@ def taken_up(folder: Path) -> tuple[TokensConfig, Tokenizer]:
     """
     try:
         properties = dict(read_json(folder / PROPERTIES))
-        check_tokenizer(folder / TOKENIZER, properties)
-        return settings_of(properties), load_tokenizer(folder / TOKENIZER)
+        given = check_tokenizer(folder / TOKENIZER, properties)
+        return settings_of(properties), given
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
         reason = first_line(error)
         what = f"{folder} has no tokenizer that could be used again: {reason}."

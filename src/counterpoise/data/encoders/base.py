@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,6 +37,18 @@ class TextEncoder(ABC):
         Raises:
             UserError: saying what is missing.
         """
+
+    def check_learnable(self, texts: Iterable[str]) -> None:  # noqa: B027 (most learn nothing)
+        """Refuse texts that :meth:`fit` could learn nothing from; no more of them are read than that takes.
+
+        Raises:
+            UserError: as :meth:`fit`.
+        """
+
+    @classmethod
+    def sample_config(cls, config: Any) -> Any:
+        """The config for a dry run, in which it learns from a few texts alone."""
+        return config
 
     @property
     @abstractmethod

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -15,13 +16,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from counterpoise.config.schema import AT_LEAST_ONE, Range
 from counterpoise.data.encoders.base import TextEncoder, unit_rows
 from counterpoise.data.words import TERM
-from counterpoise.errors import fail
+from counterpoise.errors import UserError, fail
 from counterpoise.jsonio import read_json, write_json
 
 TERMS, WEIGHTS, DIRECTIONS = "encoder_terms.json", "encoder_idf.npy", "encoder_components.npy"
 """Files that hold what was learnt."""
 _SEED = 0
 """Of the randomised SVD: what is learnt depends on the training split alone."""
+_SAMPLE_SIZE = 8
+"""Numbers of a vector in a dry run."""
 _NOTHING = 1e-6
 """Singular values below this part of the largest are none."""
 
@@ -74,12 +77,30 @@ class LSA(TextEncoder):
         try:
             counts = vectorizer.fit_transform(texts)
         except ValueError as error:  # what scikit-learn says of an empty vocabulary, or one that pruning empties
-            what = f"no term stands in {self.config.min_chunks} chunks of the training split or more."
-            raise fail("encoder.min_chunks", what, "Lower it, or choose encoder=hashing.") from error
+            raise self._no_term() from error
         size = min(self.config.size, *counts.shape)
         found = TruncatedSVD(size, random_state=_SEED, n_iter=7).fit(counts)
         strong = found.singular_values_ > _NOTHING * found.singular_values_[0]
         self._terms, self._components = vectorizer, np.ascontiguousarray(found.components_[strong], np.float32)
+
+    def check_learnable(self, texts: Iterable[str]) -> None:
+        """Raises ``UserError`` if no term stands in as many texts as one must: no word does then."""
+        words = TfidfVectorizer().build_analyzer()
+        found = Counter[str]()
+        for text in texts:
+            found.update(own := set(words(text)))
+            if any(found[word] >= self.config.min_chunks for word in own):
+                return
+        raise self._no_term()
+
+    @classmethod
+    def sample_config(cls, config: LSAConfig) -> LSAConfig:
+        """A few texts hold few terms often."""
+        return replace(config, min_chunks=1, size=min(config.size, _SAMPLE_SIZE))
+
+    def _no_term(self) -> UserError:
+        what = f"no term stands in {self.config.min_chunks} chunks of the training split or more."
+        return fail("encoder.min_chunks", what, "Lower it, or choose encoder=hashing.")
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of ``N`` texts, ``[N, D]``."""

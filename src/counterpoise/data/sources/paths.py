@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.paths import user_path
 
 _SHOWN_NAMES = 12
 _SHOWN_FILES = 3
@@ -31,7 +32,7 @@ def existing(value: str, key: str, *, folder: bool | None = None) -> Path:
     """
     kind = "folder" if folder else "file" if folder is False else "file or folder"
     try:
-        path = Path(value).expanduser()
+        path = user_path(value, key)
         is_file, is_folder = path.is_file(), path.is_dir()
         if not (is_file or is_folder):
             parent = next(place for place in path.parents if place.is_dir())
