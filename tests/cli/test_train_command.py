@@ -278,6 +278,18 @@ def test_optuna_shows_and_saves_the_best_configuration(train: Callable[..., Answ
     assert len(scores) == 3
     assert best["best_value"] == pytest.approx(max(scores))
     assert f"Best: {best['best_value']}" in answer.out
+    assert answer.err == "", "Optuna's own lines are none of ours"
+
+
+def test_trials_that_fail_are_told_by_their_jobs_alone(train: Callable[..., Answer], fresh: Path) -> None:
+    study = ["hydra.sweeper.n_trials=2", "hydra.sweeper.storage=sqlite:///s.db", "hydra.sweeper.study_name=s"]
+    answer = train("-m", *SMALL, "sweep=optuna", *study, "optimizer.eps=abc", folder=fresh)
+    assert answer.code == EXIT_USER
+    lines = [line for line in answer.err.splitlines() if not line.startswith("Job ")]
+    assert lines == [
+        "1 problem:",
+        "  sweep: no trial finished, so there is no best configuration. See the failures above.",
+    ]
 
 
 def test_the_best_of_a_search_is_shown_as_it_was_scored(train: Callable[..., Answer], fresh: Path) -> None:

@@ -34,7 +34,7 @@ from counterpoise.errors import (
 from counterpoise.jsonio import write_json
 from counterpoise.paths import user_path
 from counterpoise.sweeps.multirun import Multirun, Refused
-from counterpoise.sweeps.search import end_trials
+from counterpoise.sweeps.search import end_trials, no_trial_finished
 
 if TYPE_CHECKING:
     from counterpoise.reports.jobs import JobSummary
@@ -150,7 +150,7 @@ def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], options
         end_trials(error)
         if not isinstance(error, Exception):
             raise
-        if Multirun.current is not None and "No trials are completed yet" in str(error):
+        if no_trial_finished(error):
             raise fail(
                 "sweep", "no trial finished, so there is no best configuration.", "See the failures above."
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,7 +23,8 @@ from counterpoise.errors import Problem, UserError, first_line
 from counterpoise.tracking.addresses import without_credentials
 
 SWEEPER = "hydra.sweeper"
-SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+PLUGIN = "hydra_plugins.hydra_optuna_sweeper"
+SAMPLERS = (f"{PLUGIN}.*", "optuna.samplers.*")
 """What a sampler's config may construct, as for Hydra's own plugin."""
 REHEARSED = 25
 """Most trials of the rehearsal, which has made-up scores: a sampler may fail only after its first random trials."""
@@ -214,12 +216,18 @@ def _quieten() -> None:
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger(PLUGIN).setLevel(logging.CRITICAL)  # that a trial failed, its job has said
+
+
+def no_trial_finished(error: BaseException) -> bool:
+    """Whether a search was through, and looked in vain for its best trial; each storage says so in other words."""
+    return any(frame.f_code.co_name == "best_trial" for frame, _ in walk_tb(error.__traceback__))
 
 
 def end_trials(error: BaseException) -> None:
     """Mark the trials as failed that the search was at when it was ended, however: nobody works on them any more."""
     for frame, _ in walk_tb(error.__traceback__):
-        if frame.f_globals.get("__name__") != "hydra_plugins.hydra_optuna_sweeper._impl":
+        if frame.f_globals.get("__name__") != f"{PLUGIN}._impl":
             continue
         from optuna.trial import TrialState
 
