@@ -20,7 +20,7 @@ from rich.console import Console
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
-from counterpoise.data.class_counts import describe_classes, warn_of_classes
+from counterpoise.data.class_counts import class_warnings, describe_classes
 from counterpoise.data.folds import describe_fold
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
@@ -94,8 +94,6 @@ def _run(
     check_available(experiment.trackers)
     mirror = open_mirror(experiment.sections["mirror"], folder)
     dataset = load_data(experiment)
-    warn_of_classes(dataset, ordered_by_name=getattr(experiment["data"].config, "labels", ()) is None)
-    warn_of_texts_without_blanks(dataset.train)
     hardware, said = settle_hardware(experiment.plain.hardware, detect(), read_profiles(invocation.profiles))
     plan = make_plan(experiment, hardware, len(dataset.train))
     loss = build_loss(experiment, dataset)
@@ -118,6 +116,9 @@ def _run(
         protocol = open_protocol(protocol.config, now)
     model = experiment["model"].target.__name__
     _announce(console, dataset, plan, {"model": model, "hardware": said})
+    for message in class_warnings(dataset, ordered_by_name=getattr(experiment["data"].config, "labels", ()) is None):
+        console.print(f"{'warning':>14}  {message}", soft_wrap=True)
+    warn_of_texts_without_blanks(dataset.train)
     cache = leavings.cache = Cache(user_path(experiment.plain.paths.cache, "paths.cache"))
     facts = {**_metadata(plan, data_fingerprint, dataset, invocation, said), **branch_facts}
     preparation = Preparation(

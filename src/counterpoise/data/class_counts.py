@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from counterpoise.data.records import Dataset
-
-log = logging.getLogger(__name__)
 
 FEW: Final = 10
 """Records of a class below which a single one moves its recall by more than 10 points."""
@@ -49,20 +46,18 @@ def describe_classes(dataset: Dataset) -> str:
     return f"{len(shown):,}: {', '.join(shown[:_SHOWN])}{more}"
 
 
-def warn_of_classes(dataset: Dataset, *, ordered_by_name: bool) -> None:
-    """Say before anything is trained what the class counts leave undecided.
+def class_warnings(dataset: Dataset, *, ordered_by_name: bool) -> list[str]:
+    """What the class counts leave undecided, one sentence each, to be said before anything is trained.
 
     Args:
         dataset: with its splits.
         ordered_by_name: ``data.labels`` could set the order of the classes, and does not.
     """
     counts = class_notes(dataset)["counts"]
-    for split, by_class in counts.items():
-        for message in (_absent(split, by_class), _few(split, by_class)):
-            if message:
-                log.warning("%s", message)
-    if ordered_by_name and (message := positive_majority(dataset.classes, counts["train"])):
-        log.warning("%s", message)
+    found = [message for split, each in counts.items() for message in (_absent(split, each), _few(split, each))]
+    if ordered_by_name:
+        found.append(positive_majority(dataset.classes, counts["train"]))
+    return [message for message in found if message]
 
 
 def _absent(split: str, counts: Mapping[str, int]) -> str:

@@ -55,7 +55,7 @@ class ChunksConfig:
 
     pretrained: str | None = None
     """A Hugging Face tokenizer by name or local folder; null trains a byte-level BPE on the training split."""
-    vocab_size: Annotated[int, Range(ge=300)] = 4096
+    vocab_size: Annotated[int, Range(ge=300, le=1_000_000)] = 4096
     """Largest vocabulary of the BPE that is trained here; 256 bytes and four special tokens always stand in it."""
     window: Annotated[int, Range(ge=8)] = 512
     """Longest chunk in tokens, its special tokens included."""

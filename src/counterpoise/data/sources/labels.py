@@ -53,7 +53,7 @@ def label_of(name: str, classes: Sequence[str]) -> Callable[[object], object]:
         fault = as_label(value)
         if isinstance(fault, Fault):
             return fault
-        what = f"{name!r} is {short(label)}, which is none of the labels."
+        what = f"{name!r} is {_json(value)}, which is none of the labels."
         return Fault("unknown label", what, nearest(str(label), exact))
 
     return check
