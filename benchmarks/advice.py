@@ -46,6 +46,8 @@ SMALL = (
         "train.log_every=2",
     ),
 )
+TRIED = "tried"
+"""Marks a run that has ended, in whatever way."""
 SIGNS = 12
 """Words that tell of the positive class."""
 
@@ -213,12 +215,13 @@ STORIES = {
 
 def train(folder: Path, overrides: Sequence[str]) -> RunRecord:
     """Train with these overrides, unless the folder holds the run already; what it left."""
-    if not (folder / "result.json").exists() and not (folder / "training_history.json").exists():
+    if not (folder / TRIED).exists():
         resolvers.register()
         with initialize_config_dir(str(CONF)):
             config: Any = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
         with redirect_stdout(StringIO()), suppress(TrainingAbortedError):
             run(config, folder, Invocation(CONF / "hardware", tuple(overrides)))
+        (folder / TRIED).touch()
     return read_run(folder)
 
 
