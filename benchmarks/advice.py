@@ -35,10 +35,19 @@ from counterpoise.reports.runs import RunRecord, read_run
 from counterpoise.run import Invocation, run
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+TEXTCNN = ("model=textcnn", "model.embedding_size=32", "model.filters=32", "model.kernel_sizes=[1,2]")
 SMALL = (
-    *("data=table", "model=textcnn", "model.embedding_size=32", "model.filters=32", "model.kernel_sizes=[1,2]"),
-    *("hardware=cpu", "hardware.precision=fp32", "report.plots=false", "train.batch_size=32", "train.log_every=2"),
+    *(
+        "data=table",
+        "hardware=cpu",
+        "hardware.precision=fp32",
+        "report.plots=false",
+        "train.batch_size=32",
+        "train.log_every=2",
+    ),
 )
+TRIED = "tried"
+"""Marks a run that has ended, in whatever way."""
 SIGNS = 12
 """Words that tell of the positive class."""
 
@@ -90,8 +99,9 @@ class Story:
     about: str
     texts: Texts
     overrides: tuple[str, ...]
-    before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Runs that are trained first, by name: ``{name}`` in an override is the folder."""
+    model: tuple[str, ...] = TEXTCNN
+    branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Runs that are trained first, by the key that names their folder."""
 
 
 STORIES = {
@@ -177,6 +187,17 @@ STORIES = {
         Texts(rows=1500, noise=0.05, vocabulary=2000),
         ("train.epochs=8", "optimizer.lr=1e-4", "guard=off"),
     ),
+    "worse than its branch": Story(
+        "below_branch",
+        "one epoch at a thousand times the lr, on trained branches",
+        Texts(rows=1500, noise=0.05),
+        ("optimizer.lr=1.5", "train.epochs=1", "guard=off"),
+        model=("model=fusion",),
+        branches={
+            "model.transformer": (*TEXTCNN, "train.epochs=8"),
+            "model.gnn": ("model=gnn", "model.hidden_size=16", "model.layers=2", "train.epochs=3", "guard=off"),
+        },
+    ),
     "collapses": Story(
         "collapsed",
         "one in ten positive, no class weights",
@@ -194,12 +215,13 @@ STORIES = {
 
 def train(folder: Path, overrides: Sequence[str]) -> RunRecord:
     """Train with these overrides, unless the folder holds the run already; what it left."""
-    if not (folder / "result.json").exists() and not (folder / "training_history.json").exists():
+    if not (folder / TRIED).exists():
         resolvers.register()
         with initialize_config_dir(str(CONF)):
             config: Any = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
         with redirect_stdout(StringIO()), suppress(TrainingAbortedError):
             run(config, folder, Invocation(CONF / "hardware", tuple(overrides)))
+        (folder / TRIED).touch()
     return read_run(folder)
 
 
@@ -221,7 +243,12 @@ def try_story(name: str, story: Story, seed: int, folder: Path) -> Outcome | Non
     if not data.exists():
         story.texts.write(data)
     runs = folder / "runs" / name.replace(" ", "_").replace(",", "")
-    asked = [*SMALL, f"data.path={data}", *story.overrides, f"seed={seed}", f"paths.cache={folder / 'cache'}"]
+    common = [*SMALL, f"data.path={data}", f"paths.cache={folder / 'cache'}"]
+    branches = []
+    for key, overrides in story.branches.items():
+        train(runs / key, [*common, *overrides, "seed=0"])
+        branches.append(f"{key}={runs / key}")
+    asked = [*common, *story.model, *branches, *story.overrides, f"seed={seed}"]
     first = train(runs / str(seed), asked)
     found = of_kind(first, story.finding)
     if found is None or not found.override:

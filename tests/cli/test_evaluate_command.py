@@ -21,10 +21,12 @@ from finished_runs import PAIRS, RUNS, saved, write_test_split
 from counterpoise.cli.evaluate import USAGE, evaluate
 from counterpoise.cli.exits import EXIT_OK, EXIT_USER
 from counterpoise.config.schema import field_types
-from counterpoise.decision import Decision, tune_threshold
+from counterpoise.decision import Decision, tuning_lines
 from counterpoise.evaluate import EvaluateConfig
 from counterpoise.jsonio import read_json, read_sealed, write_json
 from counterpoise.metrics import calibration_error, classification_metrics
+from counterpoise.reports.predictions import read_predictions
+from counterpoise.thresholds import tune
 
 Runs = Callable[[str], Path]
 DECISION = "checkpoints/best/decision.json"
@@ -74,17 +76,24 @@ def test_calibration_can_be_left_out(fresh: Path) -> None:
     assert result["test"]["accuracy"] == (predicted == pq.read_table(run / "predictions_test.parquet")["label"]).mean()
 
 
-def test_a_tuned_threshold_is_the_best_of_validation_and_used_on_test(fresh: Path) -> None:
+def groups_of(run: Path) -> Any:
+    """The groups of the validation split, as they are kept; ``None`` without."""
+    return read_predictions(run / "predictions_valid.parquet", 2).groups
+
+
+def test_a_tuned_threshold_is_found_on_validation_and_used_on_test(fresh: Path) -> None:
     asked = ["threshold=tune", "threshold_metric=f1", "objective.metric=pr_auc", "data.positive_share=0.1"]
     run = trained(fresh, *[each for each in PAIRS if "positive" not in each], "encoder=hashing", *asked)
     result = read_json(run / "result.json")
     assert result["objective"]["metric"] == "pr_auc"
-    assert result["decision"]["tuned"]
     assert result["decision"]["metric"] == "f1"
     probabilities, predicted = saved(run, "valid")
     labels = pq.read_table(run / "predictions_valid.parquet")["label"].to_numpy()
     threshold = result["decision"]["threshold"]
-    assert tune_threshold(labels, probabilities, {"f1": 1.0}).value == threshold
+    expected = tune(labels, probabilities, {"f1": 1.0}, groups_of(run))
+    assert (expected.threshold, expected.threshold != 0.5) == (threshold, result["decision"]["tuned"])
+    assert expected.note in result["decision"]["notes"]
+    assert result["decision"]["gain"] == (None if expected.gain is None else expected.gain.mean)
     np.testing.assert_array_equal(predicted, Decision(threshold=threshold).predicted(probabilities))
     np.testing.assert_array_equal(saved(run)[1], Decision(threshold=threshold).predicted(saved(run)[0]))
     assert result["valid"]["f1"] >= classification_metrics(labels, probabilities, "ab")["f1"]
@@ -233,7 +242,9 @@ def test_no_threshold_is_tuned_on_damaged_predictions(
     assert "threshold: cannot be tuned: " in said
 
 
-def test_another_threshold_is_measured_and_the_run_stays(place: Path, tmp_path: Path) -> None:
+def test_another_threshold_is_measured_and_the_run_stays(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (place / "tokens" / DECISION).read_bytes()
     assert evaluate(["run=tokens", "threshold=0.9999", f"out={tmp_path}"]) == EXIT_OK
     found = read_json(tmp_path / "evaluation_test.json")
@@ -241,10 +252,14 @@ def test_another_threshold_is_measured_and_the_run_stays(place: Path, tmp_path: 
     assert found["metrics"]["recall"] == 0
     assert found["reproduces_result"] is None
     assert evaluate(["run=tokens", "threshold=tune", "threshold_metric=mcc", f"out={tmp_path}"]) == EXIT_OK
+    said = capsys.readouterr().out
     tuned = read_json(tmp_path / "evaluation_test.json")["decision"]
     labels = pq.read_table("tokens/predictions_valid.parquet")["label"].to_numpy()
-    assert tuned["threshold"] == tune_threshold(labels, saved(place / "tokens", "valid")[0], {"mcc": 1.0}).value
-    assert (tuned["tuned"], tuned["metric"]) == (True, "mcc")
+    expected = tune(labels, saved(place / "tokens", "valid")[0], {"mcc": 1.0}, groups_of(place / "tokens"))
+    assert (tuned["threshold"], tuned["metric"]) == (expected.threshold, "mcc")
+    assert tuned["tuned"] is (expected.threshold != 0.5)
+    (line,) = tuning_lines(tuned)
+    assert line.split(", ", 1)[-1].removeprefix("Threshold ").rstrip(".") in " ".join(said.split())
     assert (place / "tokens" / DECISION).read_bytes() == before
 
 

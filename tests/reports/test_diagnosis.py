@@ -202,17 +202,21 @@ def fused(mode: str, average: float, transformer: float = 0.5) -> Story:
     return Story(epochs=STORIES["below words"].epochs[:3], result=result(0.6, branches=branches), config=config)
 
 
-def test_a_fusion_below_its_branches_is_advised_to_leave_them_as_they_are(tmp_path: Path) -> None:
+def test_a_fusion_below_its_branches_is_told_what_is_better(tmp_path: Path) -> None:
     (finding,) = told(fused("staged", 0.75), tmp_path)
     assert finding.message.startswith(
         "f1 on the test split is 0.6000, below the plain average of its branches' 0.7500 ("
     )
-    assert (finding.severity, finding.override) == ("warning", "model.mode=frozen")
+    assert (finding.severity, finding.override) == ("warning", "")
+    assert finding.message.endswith("; use what is better, or train the fusion layer alone (model.mode=frozen).")
     (finding,) = told(fused("frozen", 0.65, transformer=0.9), tmp_path)
     assert finding.message.startswith("f1 on the test split is 0.6000, below its branch transformer's alone, 0.9000 (")
     assert finding.override == ""
     assert told(fused("frozen", 0.55), tmp_path) == []
     assert told(fused("staged", 0.62), tmp_path) == [], "no more than chance"
+    fast = fused("staged", 0.75)
+    (finding,) = told(dataclasses.replace(fast, config={**fast.config, "optimizer.lr": 0.1}), tmp_path)
+    assert finding.override == "optimizer.lr=0.001"
 
 
 def test_the_result_about_to_be_written_counts(tmp_path: Path) -> None:

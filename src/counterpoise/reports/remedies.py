@@ -57,11 +57,6 @@ class Remedies:
         mode, branch = (word(self.config, "model", name) for name in ("mode", "transformer"))
         return bool(branch) and branch != "fresh" and mode != "frozen"
 
-    def frozen_branches(self) -> str:
-        """Train the fusion layer alone, where the branches come from runs."""
-        branches = [word(self.config, "model", name) for name in ("transformer", "gnn")]
-        return self._set("model.mode", "frozen") if all(name not in ("", "fresh") for name in branches) else ""
-
     @property
     def recipe_lr(self) -> float:
         """The model's own learning rate; without one, the (geometric) middle of the usual ones."""

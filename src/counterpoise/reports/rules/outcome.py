@@ -144,8 +144,9 @@ def below_branch(record: RunRecord) -> Finding | None:
     if found is None or not found.beyond_chance:
         return None
     what = "the plain average of its branches'" if found.name == "average" else f"its branch {found.name}'s alone,"
-    override = Remedies(record).frozen_branches()
-    otherwise = "" if override else "; use what is better"
+    remedies = Remedies(record)
+    override = remedies.recipe() if remedies.off_recipe() else ""
+    otherwise = "" if override else "; use what is better, or train the fusion layer alone (model.mode=frozen)"
     return Finding(
         kind="below_branch",
         severity="warning",
@@ -155,5 +156,5 @@ def below_branch(record: RunRecord) -> Finding | None:
         ),
         evidence=found.evidence,
         override=override,
-        why="leave the branches as they are",
+        why="the model's own learning rate",
     )
