@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -9,13 +10,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config.overrides import typed
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.sweeps.search import check_search, swept
 from counterpoise.tracking.addresses import has_credentials
+
+log = logging.getLogger(__name__)
 
 
 class Refused(BaseException):
@@ -94,6 +99,8 @@ class Multirun(Callback):
         """Hydra is about to start the jobs."""
         try:
             _check(config)
+        except (HydraException, OmegaConfBaseException) as error:  # the sweeper refuses it too, and that is explained
+            log.debug("A multirun could not be checked: %s", error)
         except Exception as error:
             raise Refused(error) from None
         self.path = Path(config.hydra.sweep.dir)
