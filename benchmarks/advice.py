@@ -126,7 +126,7 @@ STORIES = {
     ),
     "explodes": Story(
         "exploding",
-        "lr a hundred times the model's own",
+        "lr a thousand times the model's own",
         Texts(rows=1000, noise=0.05),
         ("optimizer.lr=1", "train.batch_size=16", "train.epochs=10"),
     ),

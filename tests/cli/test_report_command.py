@@ -21,6 +21,8 @@ from counterpoise.jsonio import read_json
 from counterpoise.reports.runs import read_run
 
 REPORT = ROOT / "src" / "report.py"
+ENOUGH_ROWS = "data.valid_share=0.3"
+"""Of the tiny table, for a validation split that says something about each class."""
 EXPLODES = ("optimizer.lr=1e30", "train.clip_norm=null")
 
 
@@ -75,7 +77,7 @@ def test_json_has_all_that_is_shown_and_the_evidence(runs: Path, capsys: pytest.
 
 
 def test_training_shows_the_findings_between_table_and_folder(train: Callable[..., Answer], fresh: Path) -> None:
-    answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
+    answer = train(*SMALL, ENOUGH_ROWS, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_OK, answer
     diagnosis = read_json(fresh / "run" / "result.json")["diagnosis"]
     lines = answer.out.splitlines()
@@ -107,9 +109,9 @@ def test_an_aborted_run_is_explained_before_the_error(train: Callable[..., Answe
 
 
 def test_what_a_finding_proposes_can_be_added_to_the_command(train: Callable[..., Answer], fresh: Path) -> None:
-    assert train(*SMALL, "hydra.run.dir=run", folder=fresh).code == EXIT_OK
+    assert train(*SMALL, ENOUGH_ROWS, "hydra.run.dir=run", folder=fresh).code == EXIT_OK
     (finding, *_) = read_json(fresh / "run" / "result.json")["diagnosis"]
-    answer = train(*SMALL, finding["override"], "dry_run=true", folder=fresh)
+    answer = train(*SMALL, ENOUGH_ROWS, finding["override"], "dry_run=true", folder=fresh)
     assert answer.code == EXIT_OK
     assert f"in {finding['override'].split('=')[1]} epochs" in answer.out
 
