@@ -164,7 +164,8 @@ def test_a_signal_ends_the_computation_at_once(
     monkeypatch.setattr(module, "branch_features", told)
     answer = call(place, ASKED, lambda: tuple(capfd.readouterr()))
     assert answer.code == EXIT_PREEMPTED
-    assert answer.err.strip() == f"{number.name} was received; all is saved. To continue: give the same command again."
+    kept = "nothing was saved yet but encoded data, in .cache/counterpoise"
+    assert answer.err.strip() == f"{number.name} was received; {kept}. To continue: give the same command again."
     assert len(seen) == 4
     assert not (place / "mine").exists()
     assert not list((place / ".cache").rglob("features-*/*"))

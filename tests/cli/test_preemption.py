@@ -107,7 +107,7 @@ def test_a_signal_before_anything_has_begun(
 def test_a_signal_after_the_data_are_encoded(
     fresh: Path, train: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("counterpoise.run.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("counterpoise.preparation.make_fabric", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
     answer = train(*SMALL, "hydra.run.dir=run", folder=fresh)
     assert answer.code == EXIT_PREEMPTED
     kept = "nothing was saved yet but encoded data, in .cache/counterpoise"

@@ -22,6 +22,7 @@ from counterpoise.reports.runs import read_run
 
 REPORT = ROOT / "src" / "report.py"
 ENOUGH_ROWS = "data.valid_share=0.3"
+MORE_ROWS = (ENOUGH_ROWS, "data.test_share=0.2")
 """Of the tiny table, for a validation split that says something about each class."""
 EXPLODES = ("optimizer.lr=1e30", "train.clip_norm=null")
 
@@ -94,7 +95,9 @@ def test_training_shows_the_findings_between_table_and_folder(train: Callable[..
 
 
 def test_a_run_that_learns_has_nothing_to_report(train: Callable[..., Answer], fresh: Path) -> None:
-    answer = train(*SMALL, "train.epochs=14", "optimizer.lr=1e-2", "objective.metric=accuracy", folder=fresh)
+    answer = train(
+        *SMALL, *MORE_ROWS, "train.epochs=14", "optimizer.lr=1e-2", "objective.metric=accuracy", folder=fresh
+    )
     assert answer.code == EXIT_OK, answer
     assert "\nDiagnosis: nothing to report.\nRun folder: " in answer.out
 

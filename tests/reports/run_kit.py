@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ def figures(
         for name, share in zip(CLASSES, shares, strict=True)
     }
     half = rows // 2
-    right = min(half, max(0, round(score * half)))
+    right = 0 if math.isnan(score) else min(half, max(0, round(score * half)))
     matrix = [[right, half - right], [half - right, right]]
     areas = {"roc_auc": auc, "per_class": per_class, "confusion_matrix": matrix}
     return {"accuracy": score, "f1": score, "macro_f1": score, **areas, **more}

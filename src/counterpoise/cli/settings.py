@@ -14,8 +14,8 @@ from counterpoise.config.schema import field_types, parse
 from counterpoise.errors import Problem, UserError, nearest
 
 T = TypeVar("T")
-_ITEM = re.compile(r"""\s*(?:'[^']*'|"[^"]*"|[^,])+""")
-"""An item of a list; a comma within quotes is part of it."""
+_ITEM = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,'"\[\]{}]+?)\s*(?:,|$)""")
+"""An item of a list, up to the next comma; one within quotes is part of it."""
 
 
 def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
@@ -36,8 +36,6 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
         if not equals:
             hint = nearest(argument, known) or f"Keys: {', '.join(known)}."
             problems.append(Problem("command line", f"expected key=value, got {argument!r}.", hint))
-        elif _is_list_of_texts(known.get(key), value):
-            node[key] = [_unquoted(item.strip()) for item in _ITEM.findall(value[1:-1])]
         elif _is_text(known.get(key), value):
             node[key] = None if value == "null" and known[key] is not str else _unquoted(value)
         elif _lists_texts(known.get(key)) and (items := _items(value)) is not None:
@@ -48,9 +46,6 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
     if problems:
         raise UserError(problems)
     return settings
-
-
-_ITEM = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,'"\[\]{}]+?)\s*(?:,|$)""")
 
 
 def _items(value: str) -> list[str] | None:
@@ -81,12 +76,6 @@ def _is_text(kind: Any, value: str) -> bool:
     kinds = _kinds(kind)
     lists = any(get_origin(each) is tuple for each in kinds)
     return str in kinds and not (lists and value.startswith("["))
-
-
-def _is_list_of_texts(kind: Any, value: str) -> bool:
-    """Whether a value is a list whose items are meant as they stand."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    return tuple[str, ...] in kinds and value.startswith("[") and value.endswith("]")
 
 
 def _unquoted(value: str) -> str:

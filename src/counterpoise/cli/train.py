@@ -82,7 +82,7 @@ def _train(arguments: list[str], conf: Path) -> int:
         try:
             _call_hydra(single_job, arguments, options, conf)
         except UserError as error:
-            raise (error if folder is None else _of_saved(error, Path(folder).expanduser(), given)) from None
+            raise (error if folder is None else _of_saved(error, user_path(folder, "resume"), given)) from None
     if caught:
         raise caught[0]
     return _code(results[0]) if results else EXIT_OK

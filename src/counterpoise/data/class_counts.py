@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from counterpoise.data.records import Dataset
+if TYPE_CHECKING:  # reports read these limits, and start without what reads data
+    from counterpoise.data.records import Dataset
 
 FEW: Final = 10
 """Records of a class below which a single one moves its recall by more than 10 points."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from counterpoise.reports.findings import Finding
 from counterpoise.reports.noise import DEVIATIONS, standard_error, too_few
-from counterpoise.reports.paired import against_baselines
 from counterpoise.reports.reading import finite, number, section, word
 from counterpoise.reports.remedies import Remedies
 from counterpoise.reports.rules.course import ran_to_the_end
@@ -92,6 +91,8 @@ def _better(record: RunRecord, among: str) -> _Better | None:
 
 def _compared(record: RunRecord, split: str, name: str, difference: float) -> tuple[bool | None, str]:
     """Whether a difference is beyond chance: by a paired bootstrap where predictions are kept, else by an error."""
+    from counterpoise.reports.paired import against_baselines  # 0.4 s, for a run that is below one
+
     paired = against_baselines(record, split).get(name)
     if paired is not None:
         test = f"paired bootstrap, interval {paired.low:+.4f} to {paired.high:+.4f}, p {paired.p:.2g}"
