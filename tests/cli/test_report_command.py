@@ -22,8 +22,9 @@ from counterpoise.reports.runs import read_run
 
 REPORT = ROOT / "src" / "report.py"
 ENOUGH_ROWS = "data.valid_share=0.3"
-MORE_ROWS = (ENOUGH_ROWS, "data.test_share=0.2")
 """Of the tiny table, for a validation split that says something about each class."""
+MORE_ROWS = (ENOUGH_ROWS, "data.test_share=0.2")
+"""The same for the test split too."""
 EXPLODES = ("optimizer.lr=1e30", "train.clip_norm=null")
 
 

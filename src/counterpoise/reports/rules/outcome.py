@@ -18,7 +18,6 @@ FAR = 0.05
 CHOSEN = 3.0
 """Standard errors within which a test figure may be from validation's: the best of many epochs was chosen there, which
 flatters it by about one."""
-LONGER = 3
 SIGNIFICANCE = 0.05
 
 
