@@ -15,6 +15,7 @@ from counterpoise.reports.runs import RunRecord
 
 FAR = 0.05
 """A test figure this far from validation's is pointed out."""
+LONGER = 3
 CHOSEN = 3.0
 """Standard errors within which a test figure may be from validation's: the best of many epochs was chosen there, which
 flatters it by about one."""
