@@ -163,7 +163,7 @@ class Decision:
 
     @property
     def tuning(self) -> str:
-        """What tuning the threshold came to, with the gain or why 0.5 was kept; empty where it was not asked for."""
+        """The result of tuning the threshold, with the gain or why 0.5 was kept; empty where it was not asked for."""
         if self.metric is None:
             return ""
         if not self.tuned:
@@ -267,7 +267,7 @@ def decide(
 
 
 def tuning_lines(node: object) -> list[str]:
-    """What tuning the threshold came to, by ``decision`` of a ``result.json``; empty where it was not asked for."""
+    """The result of tuning the threshold, by ``decision`` of a ``result.json``; empty where it was not asked for."""
     try:
         decision = Decision.read(node)
     except ValueError:

@@ -299,7 +299,7 @@ def _log_loss(truth: Ints, table: Floats) -> float:
 def _class_areas(truth: Ints, table: Floats) -> Floats:
     """Area under the ROC curve of each class against the rest, ``[C]``; NaN where one of both has no samples.
 
-    Log odds that agree to three decimals count as equal: a model that answers everything alike shall not seem to rank
+    Log odds that agree to three decimals count as equal: a model that answers everything alike must not seem to rank
     because of rounding.
     """
     scores = np.round(np.log(np.clip(table, _LEAST, 1)) - np.log(np.clip(1 - table, _LEAST, 1)), 3)
@@ -512,7 +512,7 @@ def tie_breaker(metric: str, *, two_classes: bool) -> str:
 def undefined_metrics(
     names: Mapping[str, str], counts: ArrayLike, classes: Sequence[str], split: str
 ) -> Iterator[Problem]:
-    """Metrics that the labels of a split leave undefined, or the same whatever is predicted.
+    """Metrics that the labels of a split leave undefined, or the same for all predictions.
 
     Args:
         names: metric by the key of the config that asks for it.

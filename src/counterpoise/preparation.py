@@ -63,7 +63,7 @@ class Preparation:
         """Encode the data, and put together what training needs.
 
         Raises:
-            UserError: for whatever the encoding or a branch cannot take.
+            UserError: for data or settings that the encoding or a branch cannot take.
         """
         experiment, plan = self.experiment, self.plan
         encoded = experiment.build_encoding().encode(self.dataset, cache)

@@ -93,7 +93,7 @@ def load_tokenizer(origin: Origin) -> Any:
     try:
         with _quiet():
             return AutoTokenizer.from_pretrained(origin.source, **origin.options)
-    except Exception as error:  # whatever the library and the hub's client say
+    except Exception as error:  # every error of the library and of the hub's client
         raise origin.unusable("tokenizer", error) from error
 
 

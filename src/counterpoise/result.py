@@ -64,7 +64,7 @@ def make_result(
 
 
 def _objective(history: History, objective: Objective) -> dict[str, Any]:
-    """The score of the best epoch, and the metric by which equal scores are told apart, with its value there."""
+    """The score of the best epoch, and the tie breaker with its value there."""
     name = objective.tie_breaker(history.epochs[-1]["valid"] if history.epochs else {})
     tied = history.best.standing.tie_breaker
     value = None if math.isinf(tied) else tied if METRICS[name] == "maximise" else -tied

@@ -187,7 +187,7 @@ def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str
 
 
 def _show_finished(console: Console, result: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """What an earlier command came to; that a later one failed, with other settings say, is told no longer."""
+    """What an earlier command came to; the failure of a later one, with other settings say, is removed."""
     with suppress(OSError):  # a folder that is kept where nothing can be written
         folder.failure.unlink(missing_ok=True)
     console.print("This run has finished already.")

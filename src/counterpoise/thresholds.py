@@ -112,7 +112,7 @@ class Gain(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """What tuning came to."""
+    """The result of tuning."""
 
     threshold: float
     """0.5 where the tuned one is not better beyond chance."""

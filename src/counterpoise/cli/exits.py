@@ -27,7 +27,7 @@ def gravest(*codes: int) -> int:
 
 
 def escape() -> None:
-    """Let the terminal show whatever a user typed: signs that its encoding lacks are shown as escapes."""
+    """Show every text in any terminal: characters that its encoding lacks are shown as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -89,7 +89,7 @@ def _train(arguments: list[str], conf: Path) -> int:
 
 
 def _of_saved(error: UserError, folder: Path, given: Iterable[str]) -> UserError:
-    """The same problems; those with what a run saved, and nobody has typed now, are problems of its file."""
+    """The same problems; those with overrides that the run saved are named by its file."""
     keys = {_key(text) for text in saved_overrides(folder)} - {_key(text) for text in given}
     where = str(folder / ".hydra" / "overrides.yaml")
     how = "Start the run again without resume."
@@ -281,7 +281,7 @@ def _remove_if_empty(folder: Path, start: Path) -> None:
 
 def _remove_if_idle(folder: Path) -> None:
     """Take back a multirun's folder in which no job left anything: of a dry run, or a refused one."""
-    with suppress(OSError):  # a name that is too long, say, which is told
+    with suppress(OSError):  # a name that is too long, for example
         if {path.name for path in folder.iterdir()} <= {"multirun.yaml"}:
             (folder / "multirun.yaml").unlink(missing_ok=True)
             _remove_if_empty(folder, Path.cwd())

@@ -108,7 +108,7 @@ CONFIG_DIR, SEARCH_PATH, CONFIG_NAME = "--config-dir", "hydra.searchpath", "--co
 
 
 def _given(option: str, options: argparse.Namespace) -> bool:
-    """Whether an option is given, with whatever value: a folder may have moved."""
+    """Whether an option is given, with any value: a folder may have moved."""
     values = {CONFIG_DIR: options.config_dir, CONFIG_NAME: options.config_name}
     if option in values:
         return values[option] is not None

@@ -15,7 +15,7 @@ from counterpoise.names import LONGEST_FOLDER, distinct, folder_part
 
 
 def quoted(value: str) -> str:
-    """A value that Hydra's grammar and OmegaConf read as this string, whatever it holds."""
+    """A value that Hydra's grammar and OmegaConf read as this string."""
     escaped = re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
     return QuotedString(escaped, Quote.single).with_quotes()
 
@@ -45,7 +45,7 @@ def _key(key: object) -> str:
 
 
 def typed(overrides: Any) -> list[str]:
-    """A list of Hydra's, or of YAML, as it was typed: interpolations in it are left alone."""
+    """A list of Hydra's, or of YAML, as it was typed: interpolations in it are kept."""
     listed: Any = OmegaConf.to_container(overrides, resolve=False)
     return [str(text) for text in listed]
 
@@ -76,7 +76,7 @@ def _settled(text: str, config: Mapping[str, Any]) -> str:
 
 
 def settings_name(overrides: Iterable[Override], separator: str, before: str = "") -> str:
-    """A folder's name from settings, ``key_value`` each, the same in whatever order they were given.
+    """A folder's name from settings, ``key_value`` each, the same in any order.
 
     Where a sign of a value had to be replaced, or the name is cut, a hash of all settings follows: other settings get
     another name.

@@ -228,7 +228,7 @@ def _sweeps(overrides: Iterable[Override], error: Exception) -> list[Problem]:
 
 
 def _whole(error: Exception) -> list[Problem]:
-    """What is told of an error that no single override is to blame for."""
+    """The message for an error that no single override causes."""
     if isinstance(error, HydraException | OmegaConfBaseException):
         return [Problem(getattr(error, "full_key", None) or "config", _one_line(error))]
     where = "" if isinstance(error, OSError) else plugin_of(error)

@@ -34,7 +34,7 @@ class Reading:
 SAME_LOG_ODDS = 1e-3
 """Probabilities whose log odds differ by less than this count as equal: such differences are rounding, no ranking."""
 FARTHEST = 10.0
-"""Largest separation that is reported: where a class is told apart without error it would be infinite."""
+"""Largest separation that is reported: for a class that is separated without error it would be infinite."""
 
 
 class Watch:

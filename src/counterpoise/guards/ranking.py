@@ -1,4 +1,4 @@
-"""Whether a model still tells the samples of a class from the others, whatever it predicts.
+"""Whether a model still ranks the samples of a class above the others, apart from what it predicts.
 
 Predictions alone do not say that a model has collapsed: one that never predicts a rare class may rank its samples well,
 with a threshold that is off, and on small data predictions swing from epoch to epoch. A collapsed model ranks at

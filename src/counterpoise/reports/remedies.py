@@ -81,7 +81,7 @@ class Remedies:
 
     @property
     def _searched(self) -> bool:
-        """Whether a range test finds the learning rate, whatever the config has."""
+        """Whether a range test finds the learning rate."""
         return find(self.config, "lr_finder")[1] is True
 
     def lower_lr(self) -> str:

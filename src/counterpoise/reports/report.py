@@ -118,7 +118,7 @@ class Comparison:
     """Of rows and seeds together, by a t test with Satterthwaite's degrees of freedom; and Holm's."""
     p_both_holm: float | None = None
     more_right: Literal["first", "second", "unclear"] | None = None
-    """Which predicts more rows right, by the McNemar test: of accuracy, whatever the metric. ``None``: not tested."""
+    """Which predicts more rows right, by the McNemar test, which is about accuracy. ``None``: not tested."""
     discordant: tuple[float, float] = (0.0, 0.0)
     """Rows that only ``first``, and only ``second``, predicts right; means over the pairs."""
     effect: float | None = None
@@ -217,7 +217,7 @@ class RunEntry:
     unreadable: tuple[str, ...] = ()
     threshold: float = 0.5
     tuning: str = ""
-    """What tuning the threshold came to, in a sentence; empty where it was not asked for."""
+    """The result of tuning the threshold, in a sentence; empty where it was not asked for."""
     temperature: float = 1.0
 
 

@@ -49,7 +49,7 @@ def _expand(config: DictConfig, section: str) -> str | None:
 
 
 def _resolved(config: DictConfig, key: str) -> str:
-    """The value of a key; empty where it cannot be told, which Hydra finds out by itself."""
+    """The value of a key; empty where it cannot be resolved, which Hydra reports by itself."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(config)  # for interpolations of the kind ${hydra:...}
     try:

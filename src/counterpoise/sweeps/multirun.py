@@ -67,7 +67,7 @@ def _check_grid(config: DictConfig) -> None:
 def _check(config: DictConfig) -> None:
     """Raises ``UserError`` for what would start no job, or the wrong ones."""
     count = OmegaConf.select(config, "folds.count")
-    if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, and nobody would be told
+    if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, without a message
         raise fail("folds.count", f"must be >= 2, but is {count}.")
     _check_counts(config)
     _check_addresses(config)

@@ -113,7 +113,7 @@ def _no_setting(key: str) -> Problem | None:
 
 
 def _distribution(override: Override) -> Any:
-    """What Optuna draws from. Raises whatever Optuna, or Hydra's plugin for it, raises."""
+    """What Optuna draws from. Raises the errors of Optuna and of Hydra's plugin for it."""
     from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 
     value = override.value()
@@ -225,7 +225,7 @@ def no_trial_finished(error: BaseException) -> bool:
 
 
 def end_trials(error: BaseException) -> None:
-    """Mark the trials as failed that the search was at when it was ended, however: nobody works on them any more."""
+    """Mark the trials as failed that were running when the search ended."""
     for frame, _ in walk_tb(error.__traceback__):
         if frame.f_globals.get("__name__") != f"{PLUGIN}._impl":
             continue
@@ -235,5 +235,7 @@ def end_trials(error: BaseException) -> None:
         if study is None or not isinstance(trials, list):
             continue
         for trial in trials:
-            with suppress(Exception):  # one that has its score; a storage that is gone: what raised is told, not this
+            with suppress(
+                Exception
+            ):  # one that has its score, or a storage that is gone: the first error is reported, not this
                 study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)

@@ -111,8 +111,8 @@ def _tell_folds(console: Console, sweep: Path, pooled: OutOfFold) -> None:
 def best_of_search(sweep: Path, jobs: Sequence[JobSummary]) -> dict[str, Any] | None:
     """The best finished job of an Optuna sweep; ``None`` for any other multirun, and where no job has a score.
 
-    Equal scores are told apart by the tie breaker, and the first of those that are equal in both is taken. A job that
-    collapsed, failed or was killed is not one to choose, whatever score it had before; ``left_out`` counts them.
+    Equal scores are ordered by the tie breaker, and the first of those that are equal in both is taken. A job that
+    collapsed, failed or was killed is never chosen, even if it has a score; ``left_out`` counts them.
     """
     path = sweep / SEARCH
     scored = [job for job in jobs if job.status == "finished" and job.standing.is_defined]

@@ -172,7 +172,7 @@ def vocabulary_size(tokenizer: Tokenizer) -> int:
 def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Given:
     """The tokenizer at ``path``. Raises ``ValueError`` if it is none, or not the one of the properties beside it."""
     try:
-        # An earlier version split special tokens whatever the tokenizer, and did not write it down.
+        # An earlier version split the special tokens of every tokenizer, and did not record it.
         tokenizer = load_tokenizer(path, split_special_tokens=bool(properties.get(SPLIT, True)))
         padding = pad_id(tokenizer) if properties.get("pretrained") is None else int(properties["pad_id"])
     except KeyError:

@@ -197,7 +197,7 @@ def text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object],
 
 
 def plain_text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object], object]:
-    """Check of a column of texts that are told apart by what they say, as criteria are; kept in one spelling."""
+    """Check of a column of texts that are compared by content, as criteria are; kept in one spelling."""
     as_text = text(name, max_bytes, remedy)
 
     def check(value: object) -> object:
@@ -224,7 +224,7 @@ def identifier(name: str, max_bytes: int = 10_000) -> Callable[[object], object]
 
 
 def check_classes(splits: Mapping[str, Records], where: str) -> None:
-    """Every class must be there to learn from; one that only valid or test lacks is told once all splits are made.
+    """Every class must be there to learn from; one that only valid or test lacks is reported once all splits are made.
 
     Raises:
         UserError: if a split is empty, there is one class only, or the first of ``splits``, which is learnt from,

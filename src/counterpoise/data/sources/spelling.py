@@ -31,7 +31,7 @@ def plain(text: str) -> str:
 
 
 def label_spelling(value: object) -> str | None:
-    """The one spelling of a label, whatever the format of its file; ``None`` for what cannot be one.
+    """The one spelling of a label, for every file format; ``None`` for what cannot be one.
 
     An integer is its digits: ``1``, ``1.0``, ``+1``, ``"1 "`` are ``1``, and ``-0`` is ``0``. At most 18 digits without
     leading zeros are an integer; ``007`` and ``1e3`` in text are text. ``true`` and ``false`` are words in lower case.
