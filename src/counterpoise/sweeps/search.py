@@ -235,7 +235,6 @@ def end_trials(error: BaseException) -> None:
         if study is None or not isinstance(trials, list):
             continue
         for trial in trials:
-            with suppress(
-                Exception
-            ):  # one that has its score, or a storage that is gone: the first error is reported, not this
+            # One may have its score, or the storage be gone: the first error is reported, not this one.
+            with suppress(Exception):
                 study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
