@@ -200,9 +200,10 @@ STORIES = {
     ),
     "collapses": Story(
         "collapsed",
-        "one in ten positive, no class weights",
-        Texts(rows=1500, positive=0.1, false_signs=0.25),
-        ("balance=none", "train.epochs=12"),
+        "lr a hundred times the model's own, one in ten positive",
+        Texts(rows=2000, positive=0.1, pairs=True, false_signs=0.3),
+        # It would be stopped for its exploding loss else, which is another finding.
+        ("balance=none", "optimizer.lr=0.1", "train.batch_size=16", "train.epochs=12", "guard.collapse.explosion=1e6"),
     ),
     "is rescued": Story(
         "rescued",
