@@ -187,7 +187,7 @@ def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str
 
 
 def _show_finished(console: Console, result: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """What an earlier command came to; the failure of a later one, with other settings say, is removed."""
+    """Show the result of an earlier command, and remove the record of a later failure."""
     with suppress(OSError):  # a folder that is kept where nothing can be written
         folder.failure.unlink(missing_ok=True)
     console.print("This run has finished already.")

@@ -631,6 +631,15 @@ def test_models_with_the_same_score_on_validation_are_tied_and_stand_by_their_ra
     assert (page["best_overall_model"], page["tied"]) == ("GNN", {"demo_code": ["GNN", "TextCNN"]})
 
 
+def test_models_that_are_equal_in_all_are_tied_and_nothing_more(tmp_path: Path) -> None:
+    for model in ("TextCNN", "GNN"):
+        run = write_run(tmp_path / model, seed=7, model=model, skill=2.0)
+        change(run, valid={**read_json(run / "result.json")["valid"], "f1": 1.0, "pr_auc": 1.0})
+    said = " ".join(found(report_of(tmp_path)))
+    assert "on validation (1.0000), and nothing else puts it first" in said
+    assert "stands first by" not in said
+
+
 def test_the_seed_with_the_better_ranking_is_the_best_of_those_with_one_score(tmp_path: Path) -> None:
     for seed, area in zip(SEEDS, (0.6, 0.8, 0.7), strict=True):
         run = write_run(tmp_path / str(seed), seed=seed)

@@ -217,9 +217,18 @@ def test_the_best_job_of_a_search_is_told_with_its_own_score(
         "best_params": {"optimizer.lr": lr},
         "job": f"lr_{lr}",
         "tied": [],
+        "chosen_by_tie_breaker": False,
         "left_out": {},
         "sweeper_names": None,
     }
+
+
+def test_jobs_that_are_equal_in_all_are_not_said_to_be_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(tmp_path, {0.01: 1.0, 0.1: 1.0}, areas={0.01: 1.0, 0.1: 1.0}, named=0.01)
+    summarise(tmp_path, collect(tmp_path), report=False)
+    assert "Its score is tied with that of lr_0.1: it is the first among them." in capsys.readouterr().out
 
 
 def test_a_collapsed_job_is_never_the_best_whatever_its_score_was(

@@ -124,12 +124,13 @@ def best_of_search(sweep: Path, jobs: Sequence[JobSummary]) -> dict[str, Any] | 
     given = dict(_setting(text) for text in best.overrides)
     named = _named_by_sweeper(path)
     chosen = {key: given[key] for key in named if key in given}
-    others = [job.folder.name for job in scored if job is not best and job.standing.ties(best.standing)]
+    tied = [job for job in scored if job is not best and job.standing.ties(best.standing)]
     return {
         "best_value": best.score,
         "best_params": chosen or given,
         "job": best.folder.name,
-        "tied": others,
+        "tied": [job.folder.name for job in tied],
+        "chosen_by_tie_breaker": bool(tied) and all(best.standing.beats(job.standing) for job in tied),
         "left_out": {status: count for status, count in left_out.items() if count > 0},
         "sweeper_names": None if not chosen or _alike(named, chosen) else named,
     }
@@ -141,7 +142,8 @@ def _best_lines(best: Mapping[str, Any]) -> Iterator[str]:
     without = f" (not considered: {left_out})" if left_out else ""
     yield f"Best: {best['best_value']} with {_assignments(best['best_params'])}{without}"
     if best["tied"]:
-        yield f"Its score is tied with that of {', '.join(best['tied'])}: the metric that breaks ties chose among them."
+        chose = "the metric that breaks ties chose" if best["chosen_by_tie_breaker"] else "it is the first"
+        yield f"Its score is tied with that of {', '.join(best['tied'])}: {chose} among them."
     if best["sweeper_names"]:
         what = _assignments(best["sweeper_names"])
         yield f"{SEARCH} names {what}: a tied job, or a trial of an earlier command in the same study."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoise.metrics import tie_breaker
+from counterpoise.metrics import SAME_SCORE, tie_breaker
 from counterpoise.reports.outputs.figures import (
     corrected,
     count,
@@ -91,10 +91,14 @@ def _chosen(data: DataSet, best: Row, models: int) -> str:
         return f"{best.name} was trained"
     if len(data.leaders) == 1:
         return f"{best.name} is the best of {models} models by its score on validation"
-    others = listed([row.name for row in data.leaders if row is not best])
-    breaker = titled(tie_breaker(data.metric, two_classes=len(data.classes) == 2))
-    tied = f"{best.name} is tied with {others} on validation ({number(best.valid[data.metric].mean)})"
-    return f"{tied} and stands first by its {breaker} there"
+    others = [row for row in data.leaders if row is not best]
+    named = listed([row.name for row in others])
+    tied = f"{best.name} is tied with {named} on validation ({number(best.valid[data.metric].mean)})"
+    breaker = tie_breaker(data.metric, two_classes=len(data.classes) == 2)
+    values = [row.valid[breaker].mean if breaker in row.valid else None for row in (best, *others)]
+    if values[0] is None or any(value is not None and abs(value - values[0]) <= SAME_SCORE for value in values[1:]):
+        return f"{tied}, and nothing else puts it first"
+    return f"{tied} and stands first by its {titled(breaker)} there"
 
 
 def _without_best(data: DataSet, models: int) -> str:
