@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from counterpoise.errors import Problem, UserError, closest, fail, missing_extra, nearest
+from counterpoise.errors import Problem, UserError, closest, escape_control, fail, missing_extra, nearest
 
 
 def test_lists_every_problem_and_counts_those_that_were_not_kept() -> None:
@@ -44,3 +44,25 @@ def test_a_missing_package_comes_with_the_command_that_installs_it() -> None:
     text = str(missing_extra("tracker", "tensorboard", "tensorboard"))
     assert text.startswith("tracker: ")
     assert 'pip install -c constraints.txt -e ".[tensorboard]"' in text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("plain é 漢 🎼 עברית", "plain é 漢 🎼 עברית"),
+        ("\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"),
+        ("one\ntwo\r\tthree", "one\\ntwo\\r\\tthree"),
+        ("\x9b31m\x7f", "\\x9b31m\\x7f"),
+        ("a\u2028b\u202ec\u2066", "a\\u2028b\\u202ec\\u2066"),
+        ("name-\udcff", "name-\\udcff"),
+    ],
+)
+def test_what_moves_a_cursor_is_shown_as_an_escape(given: str, shown: str) -> None:
+    assert escape_control(given) == shown
+
+
+def test_a_problem_is_one_line_whatever_it_names() -> None:
+    problem = Problem("data.path\n2026-01-01 INFO forged", "no such file: '\x1b]52;c;aGk=\x07'.", "Name\u2028another.")
+    assert str(problem) == (
+        "data.path\\n2026-01-01 INFO forged: no such file: '\\x1b]52;c;aGk=\\x07'. Name\\u2028another."
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Problem:
     """What to do; empty where the message already says it."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}" + (f" {self.remedy}" if self.remedy else "")
+        """One line, whatever the parts hold."""
+        return escape_control(f"{self.where}: {self.message}" + (f" {self.remedy}" if self.remedy else ""))
 
 
 class UserError(Exception):
@@ -153,12 +157,17 @@ def missing_extra(where: str, package: str, extra: str) -> UserError:
 def near(path: Path) -> str:
     """A path as short as it can be typed from the current folder."""
     here = Path.cwd()
-    return printable(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return escape_control(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def printable(text: str) -> str:
-    """The same text; bytes of a file name that are not UTF-8, which nothing could encode, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def escape_control(text: str) -> str:
+    """A text as it may be shown anywhere: what is no sign to be seen is written as an escape, as Python writes it.
+
+    That is what would move the cursor, ring, begin a new line, or turn the direction of what follows: control
+    characters (C0, DEL, C1), line and paragraph separators, bidirectional overrides. So are bytes of a file name that
+    are not UTF-8. Names of classes, paths and overrides come from others, and a terminal obeys what it is shown.
+    """
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text).encode("utf-8", "backslashreplace").decode()
 
 
 def first_line(error: BaseException) -> str:

@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
+from counterpoise.files import read_text
+
 DEEPEST = 100
 """Containers within containers; what lies deeper is cut off."""
 SEAL = "seal"
@@ -101,7 +103,7 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path) -> Any:
     """Read JSON. Raises ``OSError`` or ``ValueError``; the caller knows what it means."""
-    return parse_json(path.read_text(encoding="utf-8"))
+    return parse_json(read_text(path))
 
 
 def parse_json(text: str | bytes) -> Any:

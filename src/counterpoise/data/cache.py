@@ -26,6 +26,7 @@ from filelock import FileLock
 from counterpoise.config.targets import PACKAGE, Component
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError, fail
+from counterpoise.files import open_regular
 from counterpoise.jsonio import dumps, read_sealed, remove, write_sealed
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def checksum(content: Any) -> str:
 def file_checksum(path: Path) -> str:
     """blake2b of a file's content."""
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()

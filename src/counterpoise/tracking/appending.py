@@ -8,6 +8,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
+from counterpoise.files import open_to_append
 from counterpoise.jsonio import write_atomically
 from counterpoise.storage import Storage
 
@@ -71,7 +72,7 @@ class AppendedFile:
 
     def _opened(self) -> FileIO:
         if self._file is None:
-            self._file = FileIO(self.path, "a")
+            self._file = open_to_append(self.path)
             size = os.fstat(self._file.fileno()).st_size
             if self._size is not None and size > self._size:
                 self._file.truncate(self._size)  # what a failed write left of a record

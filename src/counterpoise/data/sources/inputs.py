@@ -14,7 +14,7 @@ from counterpoise.data.sources.formats import format_of, read_sheet
 from counterpoise.data.sources.paths import existing
 from counterpoise.data.sources.reading import Collector, Column, check_sheet, text
 from counterpoise.data.sources.sheet import DAMAGED, SHORTEN, Fault, damaged, not_utf8, opened
-from counterpoise.errors import Problem, UserError, fail, printable
+from counterpoise.errors import Problem, UserError, escape_control, fail
 
 STANDARD_INPUT = "-"
 TOO_LONG = "Shorten it, or cut it up: a finished run takes texts as long as its own might be (data.max_record_bytes)."
@@ -38,7 +38,7 @@ class Inputs:
     def add(self, origin: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take the records of one input in."""
         count = len(columns["text"])
-        self.origins += [printable(origin)] * count
+        self.origins += [escape_control(origin)] * count
         self.rows += range(count)
         for name, values in columns.items():
             self.columns.setdefault(name, []).extend(values)
