@@ -102,21 +102,25 @@ class PreemptedError(KeyboardInterrupt):
         return f"{self.reason}; {self.kept}. To continue: {self.how}."
 
 
+SMALLER_RUN = (
+    "Shorten the input (encoding.max_length, or max_chunks of documents), recompute activations "
+    "(model.gradient_checkpointing=true), use a smaller model, or hardware.precision=bf16."
+)
+MORE_MEMORY = "Use fewer or shorter records, free some memory, or raise the limit (ulimit -v, or that of the job)."
+
+
 class OutOfMemoryError(TrainingAbortedError):
-    """Not even the smallest batch fits into memory; the checkpoints stay.
+    """Memory could not be had, and no smaller batch helps; the checkpoints stay.
 
     Args:
-        what: training or evaluation.
-        message: the device's own.
+        what: what was being done.
+        message: the library's own.
+        remedy: what to do.
     """
 
-    def __init__(self, what: str, message: str) -> None:
-        self.parts = what, message
-        super().__init__(
-            f"Out of memory in {what}, and the batch cannot be made smaller: {message} "
-            "Shorten the input (encoding.max_length, or max_chunks of documents), recompute activations "
-            "(model.gradient_checkpointing=true), use a smaller model, or hardware.precision=bf16."
-        )
+    def __init__(self, what: str, message: str, remedy: str = MORE_MEMORY) -> None:
+        self.parts = what, message, remedy
+        super().__init__(f"Out of memory in {what}: {message.rstrip('.')}. {remedy}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.parts

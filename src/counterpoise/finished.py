@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.config.arguments import runs_near
 from counterpoise.decision import DECISION, Decision
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
@@ -126,6 +127,8 @@ class FinishedRun:
         except UserError as error:
             raise UserError(self.told(error.problems)) from error
         except Exception as error:  # of a config or properties that were changed, or of a user's own class
+            if is_out_of_memory(error):
+                raise
             what = f"holds a model that cannot be built any more: {type(error).__name__}: {first_line(error)}."
             raise self.refuse(what, "Train it again.") from error
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 
+from counterpoise.allocation import as_out_of_memory
 from counterpoise.alone import Alone
 from counterpoise.balance import check_stacked
 from counterpoise.branches import Branch
@@ -30,7 +30,7 @@ from counterpoise.engine.mirror import NoMirror
 from counterpoise.engine.progress import History
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
-from counterpoise.errors import OutOfMemoryError, TrainingAbortedError, fail
+from counterpoise.errors import TrainingAbortedError, fail
 from counterpoise.events import BaseJudge, Decision
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.collapse import CollapseGuard
@@ -174,11 +174,9 @@ class Job:
         return found.figures
 
     def _fit(self, trainer: Trainer) -> History:
-        try:
+        # Of the optimizer's own state, or of drawing a batch: where a smaller batch helps, it is made within.
+        with as_out_of_memory("training, outside of the model"):
             return trainer.fit(self.loader(self.seed), self.splits["valid"])
-        except torch.OutOfMemoryError as error:  # of the optimizer's own state: a smaller batch would not help
-            message = str(error).splitlines()[0]
-        raise OutOfMemoryError("the optimizer's step", message)
 
     def context(self) -> ModelContext:
         """What the model must know of the data."""

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.errors import UserError, fail, first_line
 from counterpoise.hub import local_or_hub, only_local, why_not_loaded
 
@@ -94,6 +95,8 @@ def load_tokenizer(origin: Origin) -> Any:
         with _quiet():
             return AutoTokenizer.from_pretrained(origin.source, **origin.options)
     except Exception as error:  # every error of the library and of the hub's client
+        if is_out_of_memory(error):
+            raise
         raise origin.unusable("tokenizer", error) from error
 
 
@@ -119,6 +122,8 @@ def load_encoder(origin: Origin, settings: Mapping[str, Any] | None = None, **op
             options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **origin.options, **options}
             model, loaded = AutoModel.from_pretrained(origin.source, config=config, output_loading_info=True, **options)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise origin.unusable("encoder", error) from error
     if getattr(model.config, "is_encoder_decoder", False):
         message = f"must be an encoder alone, but {model.config.model_type} has a decoder behind its encoder."
@@ -191,6 +196,8 @@ def _tried(model: Any, origin: Origin) -> LoadedEncoder:
             ids = _sequences(model.config)
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     except Exception as error:  # of a model that reads images, say
+        if is_out_of_memory(error):
+            raise
         what = f"{origin.name!r} ({model.config.model_type}) cannot read {_PROBE} tokens: {first_line(error)}."
         raise origin.refuse(what, "Name an encoder such as microsoft/codebert-base.") from error
     finally:

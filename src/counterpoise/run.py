@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from counterpoise.allocation import as_out_of_memory
 from counterpoise.branches import Branch, open_branches
 from counterpoise.config.experiment import Experiment, check
 from counterpoise.data.cache import Cache, dataset_fingerprint, fingerprint
@@ -80,7 +81,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
     signals = SignalGuard()
     leavings = Leavings(RunFolder(folder), multirun=invocation.sweep is not None)
     try:
-        with signals.listening():
+        with signals.listening(), as_out_of_memory("the preparation of the run"):
             return _run(config, folder, invocation, signals, leavings)
     except PreemptedError as error:
         raise leavings.said(error) from None
@@ -170,7 +171,11 @@ def _run(
         if measured is not None:
             storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, model))
         plots = experiment.sections["report"].plots
-        with explained(console, folder, protocol, storage, plots=plots), run_folder.recording(storage):
+        with (
+            explained(console, folder, protocol, storage, plots=plots),
+            run_folder.recording(storage),
+            as_out_of_memory("the run, outside of training"),
+        ):
             log.info("Command: %s", " ".join(sys.argv))
             with ready.trackers:
                 result = ready.train(trainer, cache)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from engine_kit import Recorder, Setup, ToyModel, ToySplit, assert_same_bits, final_state
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.data.loader import Group, Loader
 from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.loaders import ForeignLoader, split_batch
@@ -19,13 +23,17 @@ from counterpoise.engine.trainer import Trainer
 from counterpoise.errors import OutOfMemoryError
 from counterpoise.models.base import ModelOutput
 
+CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
 
 class HungryModel(ToyModel):
     """Has memory for ``room`` samples when it trains, and for ``evaluation_room`` when it does not."""
 
-    def __init__(self, room: int, evaluation_room: int = 10**6, at: int = 1, **changes: Any) -> None:
+    def __init__(
+        self, room: int, evaluation_room: int = 10**6, at: int = 1, error: Exception = CUDA, **changes: Any
+    ) -> None:
         super().__init__(**changes)
-        self.room, self.evaluation_room, self.at = room, evaluation_room, at
+        self.room, self.evaluation_room, self.at, self.error = room, evaluation_room, at, error
         self.calls = 0
         self.failures: list[int] = []
 
@@ -34,7 +42,7 @@ class HungryModel(ToyModel):
         room = self.room if self.training else self.evaluation_room
         if len(ids) > room and (self.calls >= self.at or not self.training):
             self.failures.append(len(ids))
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            raise type(self.error)(*self.error.args)
         return super().forward(ids, lengths)
 
 
@@ -68,6 +76,49 @@ def test_the_effective_batch_and_the_order_stay() -> None:
     small = run(None, ToyModel(), batch_size=2, accumulation=8, precision="fp64")
     for name, value in small.module.state_dict().items():
         torch.testing.assert_close(halved.module.state_dict()[name], value, rtol=1e-9, atol=1e-11)
+
+
+CPU_ERRORS = {
+    "PyTorch's allocator": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 613941248 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    "C++": RuntimeError("std::bad_alloc"),
+    "oneDNN": RuntimeError("could not create a primitive"),
+    "NumPy and Python": MemoryError("Unable to allocate 7.45 GiB"),
+    "a system call": OSError(errno.ENOMEM, "Cannot allocate memory"),
+}
+
+
+@pytest.mark.parametrize("kind", CPU_ERRORS)
+def test_a_cpu_is_halved_for_as_a_gpu_is(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    hungry = HungryModel(2, error=CPU_ERRORS[kind])
+    halved = run(None, hungry, batch_size=8, accumulation=2)
+    small = run(None, ToyModel(), batch_size=2, accumulation=8)
+    assert hungry.failures == [8, 4]
+    assert_same_bits(final_state(small), final_state(halved))
+    evaluated = run(None, HungryModel(100, evaluation_room=4, error=CPU_ERRORS[kind]))
+    assert evaluated.state.memory.evaluation_batch == 4
+    assert "alloc_cpu.cpp" not in caplog.text
+    with pytest.raises(OutOfMemoryError, match="cannot be made smaller"):
+        run(None, HungryModel(0, error=CPU_ERRORS[kind]), batch_size=4)
+
+
+def test_another_error_is_none_of_memory() -> None:
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run(None, HungryModel(2, error=RuntimeError("mat1 and mat2 shapes cannot be multiplied")), batch_size=4)
+
+
+def test_a_real_allocation_that_fails_is_seen_as_one() -> None:
+    for allocate in (
+        lambda: torch.empty(2**59),
+        lambda: np.empty(2**59),
+        lambda: bytearray(2**61),
+        lambda: pa.allocate_buffer(2**59),
+    ):
+        with pytest.raises((RuntimeError, MemoryError)) as caught:
+            allocate()
+        assert is_out_of_memory(caught.value), repr(caught.value)
 
 
 def test_an_odd_batch() -> None:

@@ -9,7 +9,15 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from counterpoise.errors import FailedProtocolError, PreemptedError, StorageError, TrainingAbortedError, UserError
+from counterpoise.allocation import is_out_of_memory, said
+from counterpoise.errors import (
+    MORE_MEMORY,
+    FailedProtocolError,
+    PreemptedError,
+    StorageError,
+    TrainingAbortedError,
+    UserError,
+)
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
 """Done; a fault of the run; a mistake of the user; the run's own criteria are not met; ended by a signal, the same
@@ -65,6 +73,9 @@ def report(error: BaseException) -> int:
         return EXIT_FAILED_PROTOCOL if isinstance(error, FailedProtocolError) else EXIT_FAULT
     if isinstance(error, StorageError):
         print(f"The disk failed. {error}", file=sys.stderr)
+        return EXIT_FAULT
+    if is_out_of_memory(error):
+        print(f"Out of memory: {said(error)}. {MORE_MEMORY}", file=sys.stderr)
         return EXIT_FAULT
     traceback.print_exception(error)
     return EXIT_FAULT

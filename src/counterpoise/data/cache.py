@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from filelock import FileLock
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.config.targets import PACKAGE, Component
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import UserError, fail
@@ -153,6 +154,8 @@ def damage(folder: Path, *, files: Collection[str] | None = None, exact: bool = 
             if name not in expected:
                 return f"{name} does not belong to it"
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         return f"{MANIFEST}: {error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return None
 
@@ -282,6 +285,8 @@ class Cache:
         try:
             return read(folder)
         except _UNREADABLE as error:
+            if is_out_of_memory(error):  # Arrow's own is among them
+                raise
             problem = (str(error) or type(error).__name__).splitlines()[0]
             log.warning("The cache entry %s cannot be read (%s); it is built again.", folder, problem)
             with FileLock(self.root / f"{folder.name}.lock"):
@@ -290,6 +295,8 @@ class Cache:
 
     def _is_ours(self, error: OSError) -> bool:
         """Whether it tells of the cache's folder, rather than of something that ``build`` reads elsewhere."""
+        if is_out_of_memory(error):
+            return False
         if error.filename is None:
             # NumPy's own error of a disk that is full has neither a number nor a kind.
             return error.errno in _DISK or (type(error) is OSError and error.errno is None)

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.jsonio import SEAL, read_json, remove
@@ -63,6 +64,8 @@ class Checkpoint:
         try:
             load_model(model, path, strict=True)
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
             message = f"holds no weights of this model: {str(error).splitlines()[0]}"
             raise fail(str(path), message, "Start a new run folder.") from error
 
@@ -339,6 +342,8 @@ def _load_state(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:  # PyTorch's reader has no error of its own
+        if is_out_of_memory(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise fail(str(path), f"cannot be loaded: {reason}", "Start a new run folder.") from error
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from counterpoise.data.encode.base import Batch
 from counterpoise.data.loader import Group
 from counterpoise.engine.rng import seed_draw
-from counterpoise.errors import OutOfMemoryError
+from counterpoise.errors import SMALLER_RUN, OutOfMemoryError
 from counterpoise.updates import updates_per_epoch
 
 
@@ -117,7 +117,8 @@ def split_batch(batch: Batch, size: int) -> list[Batch]:
     def part(value: Any, start: int) -> Any:
         if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) != len(batch):
             shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-            raise OutOfMemoryError("training", f"an input ({shape}) does not have the {len(batch)} samples first.")
+            reason = f"an input ({shape}) does not have the {len(batch)} samples first"
+            raise OutOfMemoryError("training, and the batch cannot be made smaller", reason, SMALLER_RUN)
         return value[start : start + size]
 
     def inputs(start: int) -> Any:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from counterpoise.allocation import is_out_of_memory, said
 from counterpoise.data.loader import Group
 from counterpoise.engine.evaluation import SplitBatches
 from counterpoise.engine.loaders import GroupSource
-from counterpoise.errors import OutOfMemoryError
+from counterpoise.errors import SMALLER_RUN, OutOfMemoryError
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class MemoryPlan:
             group = self._fitted(group, source)
             try:
                 return attempt(group)
-            except torch.OutOfMemoryError as error:
-                message = str(error).splitlines()[0]
+            except Exception as error:
+                message = _said(error)
             # Outside of the handler: the exception's frames hold the tensors that have to go.
             free_memory()
             unit = "samples" if group.tokens is None else "tokens"
@@ -70,8 +71,8 @@ class MemoryPlan:
                 batches = batches.of_size(self.evaluation_batch)
             try:
                 return attempt(batches)
-            except torch.OutOfMemoryError as error:
-                message = str(error).splitlines()[0]
+            except Exception as error:
+                message = _said(error)
             free_memory()
             size = batches.size if isinstance(batches, SplitBatches) else 1
             unit = "samples" if getattr(batches, "batch_tokens", None) is None else "tokens"
@@ -79,13 +80,20 @@ class MemoryPlan:
 
     def _half(self, size: int, unit: str, what: str, message: str) -> int:
         if size == 1:
-            raise OutOfMemoryError(what, message)
+            raise OutOfMemoryError(f"{what}, and the batch cannot be made smaller", message, SMALLER_RUN)
         smaller = (size + 1) // 2
         log.warning(
-            "Out of memory with %d %s at once in %s: going on with %d, to the same end. %s",
+            "Out of memory with %d %s at once in %s: going on with %d, to the same end. %s.",
             *(size, unit, what, smaller, message),
         )
         return smaller
+
+
+def _said(error: Exception) -> str:
+    """What an error says that is one of memory; raises every other."""
+    if not is_out_of_memory(error):
+        raise error
+    return said(error)
 
 
 def _size(group: Group) -> int:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.engine.checkpoints import BEST, Checkpoint, CheckpointStore
 from counterpoise.engine.keeper import Keeper
 from counterpoise.engine.memory import MemoryPlan
@@ -161,9 +162,9 @@ class RunState:
         """
         try:
             self._load(checkpoint)
-        except torch.OutOfMemoryError:
-            raise
         except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = (str(error) or type(error).__name__).splitlines()[0]
             message = f"holds no state that this run can go on from: {type(error).__name__}: {reason}."
             raise fail(str(checkpoint.folder), message, "Start a new run folder.") from error

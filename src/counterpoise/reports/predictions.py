@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from counterpoise.allocation import is_out_of_memory
 from counterpoise.errors import first_line
 from counterpoise.metrics import predicted_classes
 
@@ -148,6 +149,8 @@ def _probabilities(table: pa.Table, name: str, path: Path, n_classes: int) -> Fl
         lengths = pc.unique(pc.list_value_length(column)).to_pylist() if len(column) else [n_classes]
         flat = pc.list_flatten(column).to_numpy().astype(np.float64)
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UnusableError(f"{path}: column {name} holds no lists of numbers.") from error
     if lengths != [n_classes]:
         raise UnusableError(f"{path}: expected {n_classes} probabilities in each row of {name}.")

@@ -15,8 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-
+from counterpoise.data.sources.parquet import read_parquet
 from counterpoise.data.sources.sheet import DAMAGED, Fault, Row, Sheet, Stream, damaged, lines, not_utf8, opened, short
 from counterpoise.data.sources.spelling import plain
 from counterpoise.errors import Problem, UserError, fail
@@ -63,7 +62,7 @@ def read_sheet(path: Path, wanted: Sequence[str], max_record_bytes: int) -> Shee
         if kind is None:
             raise fail(str(path), "is in no known format.", f"The name must end with {SUFFIXES_SHOWN}.")
         if kind == "parquet":
-            _read_parquet(path, sheet, wanted)
+            read_parquet(path, sheet, wanted, max_record_bytes)
         else:
             with opened(path) as stream:
                 if kind == "json":
@@ -289,37 +288,3 @@ def _header(fields: list[str], sheet: Sheet, wanted: Sequence[str], line: int, b
         raise fail(sheet.where(line), f"the header has the column {short(twice[0])} more than once.")
     sheet.names = dict.fromkeys(fields)
     return fields
-
-
-def _read_parquet(path: Path, sheet: Sheet, wanted: Sequence[str]) -> None:
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            twice = [name for name in wanted if names.count(name) > 1]
-            if twice:
-                raise fail(str(path), f"has the column {short(twice[0])} more than once.")
-            sheet.names = dict.fromkeys(names)
-            picked = [name for name in wanted if name in sheet.names]
-            for batch in file.iter_batches(batch_size=4096, columns=picked):
-                columns = [_pylist(batch.column(name)) for name in picked]
-                for values in zip(*columns, strict=True):
-                    fault = next((value for value in values if isinstance(value, Fault)), None)
-                    row = fault or dict(zip(picked, values, strict=True))
-                    sheet.entries.append((len(sheet.entries) + 1, row))
-    except (pa.ArrowException, ValueError, OverflowError) as error:
-        raise fail(str(path), f"is not a readable Parquet file ({error}).", "Write or copy it again.") from None
-
-
-def _pylist(column: pa.Array) -> list[object]:
-    try:
-        return column.to_pylist()  # type: ignore[no-any-return]
-    except UnicodeDecodeError:
-        values: list[object] = []
-        for raw in column.cast(pa.large_binary()).to_pylist():
-            try:
-                values.append(raw if raw is None else raw.decode())
-            except UnicodeDecodeError as error:
-                values.append(not_utf8(raw, error))
-        return values

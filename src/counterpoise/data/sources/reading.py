@@ -14,7 +14,7 @@ import numpy as np
 from counterpoise.data.records import Records
 from counterpoise.data.sources.formats import read_sheet
 from counterpoise.data.sources.paths import near
-from counterpoise.data.sources.sheet import SHORTEN, Fault, Sheet, short
+from counterpoise.data.sources.sheet import SHORTEN, Fault, Sheet, short, too_long
 from counterpoise.data.sources.spelling import plain
 from counterpoise.errors import Problem, UserError, fail
 
@@ -189,8 +189,7 @@ def text(name: str, max_bytes: int, remedy: str = SHORTEN) -> Callable[[object],
             what = f"{name!r} has half of a surrogate pair at character {error.start + 1}: {half!r}."
             return Fault("not Unicode", what, "Write the text as UTF-8 or with complete \\u pairs.")
         if size > max_bytes:
-            what = f"{name!r} has {size:,} bytes; at most {max_bytes:,} are allowed."
-            return Fault("record too long", what, remedy)
+            return too_long(name, size, max_bytes, remedy)
         return value
 
     return check

@@ -89,6 +89,11 @@ def lines(stream: Stream, sheet: Sheet, limit: int) -> Iterator[bytes | Fault]:
         yield Fault("record too long", f"the line has {size:,} bytes; at most {limit:,} are read.", SHORTEN)
 
 
+def too_long(name: str, size: int, max_bytes: int, remedy: str = SHORTEN) -> Fault:
+    """What to say of a text of ``size`` bytes in the column ``name``."""
+    return Fault("record too long", f"{name!r} has {size:,} bytes; at most {max_bytes:,} are allowed.", remedy)
+
+
 def damaged(where: str, error: BaseException) -> Problem:
     """What to say of compressed data that are ``DAMAGED``."""
     what = f"the compressed data are damaged or cut off here ({first_line(error)})."
