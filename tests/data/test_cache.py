@@ -290,3 +290,24 @@ def test_an_entry_that_its_reader_refuses_is_built_again_once(tmp_path: Path, ca
     assert "cannot be read ('other'); it is built again." in caplog.text
     with pytest.raises(ZeroDivisionError):
         cache.read("kind", {"a": 1}, build, lambda folder: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), pa.ArrowMemoryError("malloc of size 64 failed"), OSError(errno.ENOMEM, "")]
+)
+def test_memory_that_runs_out_is_no_damage(tmp_path: Path, error: Exception) -> None:
+    """An entry is not thrown away, nor the cache's folder blamed, where there was no memory to read it with."""
+
+    def read(folder: Path) -> str:
+        raise error
+
+    def fail(folder: Path) -> None:
+        raise error
+
+    cache = Cache(tmp_path / "cache")
+    folder = cache.entry("kind", {"a": 1}, build)
+    with pytest.raises(type(error)):
+        cache.read("kind", {"a": 1}, build, read)
+    assert damage(folder, exact=True) is None
+    with pytest.raises(type(error)):
+        cache.entry("kind", {"a": 2}, fail)

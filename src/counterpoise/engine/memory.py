@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -102,6 +105,10 @@ def _size(group: Group) -> int:
 
 
 def free_memory() -> None:
-    """Give what PyTorch keeps for later back to the device."""
+    """Give what a failed attempt held back to the system, and what PyTorch keeps for later back to the device."""
+    gc.collect()  # frames of the exception and what they hold may stand in a cycle
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:  # glibc keeps what is freed in pieces, hundreds of MB after a batch that failed
+        trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
