@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.data.code_graphs.grammar import Grammar
-from counterpoise.data.code_graphs.syntax import Flags, Ints, Syntax
+from counterpoise.data.code_graphs.syntax import Flags, Ints, Syntax, climb
 
 # Classes of structural nodes.
 (
@@ -171,13 +171,10 @@ class _Builder:
         kind, parent = self.syntax.kind, self.syntax.parent
         branches = self.grammar.named([*_CLASSES[_PREPROC], "preproc_else"])
         items = self.grammar.named([*_ITEMS, *_ALTERNATIVES])
-        open_ = np.flatnonzero(branches[kind[parent]] & items[kind] & (parent >= 0) & ~structural)
-        while len(open_):
-            reached = structural[parent[open_]]
-            structural[open_[reached]] = True
-            if not reached.any():
-                break
-            open_ = open_[~reached]
+        inner = branches[kind[parent]] & items[kind] & (parent >= 0) & ~structural
+        open_ = np.flatnonzero(inner)
+        holder = climb(parent, open_, ~inner)
+        structural[open_] = structural[holder]
         return structural
 
     def _classes(self) -> NDArray[np.int64]:
@@ -201,14 +198,10 @@ class _Builder:
     def _nearest_structural(self) -> Ints:
         """The nearest structural node around each, -1 for none; mostly the parent."""
         around = self.parent.copy()
-        open_ = np.flatnonzero((around < 0) & (self.syntax.parent[self.node] >= 0))
-        at = self.syntax.parent[self.node[open_]]
-        while len(open_):
-            at = self.syntax.parent[at]
-            found = self.number[at]
-            around[open_] = found
-            on = (found < 0) & (at >= 0)
-            open_, at = open_[on], at[on]
+        parent = self.syntax.parent
+        open_ = np.flatnonzero((around < 0) & (parent[self.node] >= 0))
+        found = climb(parent, parent[parent[self.node[open_]]], self.number[: len(parent)] >= 0)
+        around[open_] = np.where(found >= 0, self.number[found], -1)
         return around
 
     # What each child is to its parent.
@@ -408,19 +401,9 @@ class _Builder:
 
     def _climb(self, nodes: Ints, classes: tuple[int, ...]) -> Ints:
         """The nearest structural node of one of ``classes`` around each, not past a function or lambda; -1 for none."""
-        wanted = np.zeros(_CONDITION + 1, np.bool_)
-        wanted[list(classes)] = True
-        found = np.full(len(nodes), -1)
-        open_, at = np.arange(len(nodes)), self.around[nodes]
-        while len(open_):
-            inside = at >= 0
-            open_, at = open_[inside], at[inside]
-            class_ = self.class_[at]
-            hit = wanted[class_]
-            found[open_[hit]] = at[hit]
-            on = ~hit & (class_ != _FUNCTION) & (class_ != _LAMBDA)
-            open_, at = open_[on], self.around[at[on]]
-        return found
+        wanted = np.isin(self.class_, classes)
+        found = climb(self.around, self.around[nodes], wanted | np.isin(self.class_, (_FUNCTION, _LAMBDA)))
+        return np.where((found >= 0) & wanted[found], found, -1)
 
     def _jumps(self) -> list[tuple[Ints, Ints]]:
         m, class_ = self.m, self.class_
@@ -484,17 +467,10 @@ class _Builder:
 
     def _enclosing_try(self, nodes: Ints) -> Ints:
         """The ``try`` whose block is the nearest one around each node, or -1."""
-        found = np.full(len(nodes), -1)
-        open_, at = np.arange(len(nodes)), nodes
-        while len(open_):
-            around = self.around[at]
-            inside = around >= 0
-            open_, at, around = open_[inside], at[inside], around[inside]
-            hit = (self.class_[around] == _TRY) & (self.body[around] == at)
-            found[open_[hit]] = around[hit]
-            on = ~hit & ~np.isin(self.class_[around], (_FUNCTION, _LAMBDA))
-            open_, at = open_[on], around[on]
-        return found
+        around = self.around
+        is_block = (self.class_[around] == _TRY) & (self.body[around] == np.arange(self.m)) & (around >= 0)
+        block = climb(around, nodes, is_block | np.isin(self.class_[around], (_FUNCTION, _LAMBDA)))
+        return np.where((block >= 0) & is_block[block], around[block], -1)
 
     def _is_flow_node(self) -> Flags:
         return ~np.isin(self.class_, (_BLOCK, _IF, _WHILE, _DO, _FOR, _SWITCH))

@@ -38,7 +38,7 @@ import numpy as np
 
 from counterpoise.data.code_graphs.control_flow import ControlFlow
 from counterpoise.data.code_graphs.grammar import Grammar
-from counterpoise.data.code_graphs.syntax import Flags, Ints, Syntax
+from counterpoise.data.code_graphs.syntax import FEW_LEVELS, Flags, Ints, Syntax, climb
 
 _USE, _WRITE, _WEAK = 0, 1, 2
 _WIDEST = 62
@@ -130,13 +130,7 @@ class _Finder:
     def _climb_to(self, node: Ints) -> Ints:
         position = np.full(len(self.kind) + 1, -1)
         position[self.flow.nodes] = np.arange(len(self.flow.nodes))
-        found = np.full(len(node), -1)
-        open_, at = np.arange(len(node)), node
-        while len(open_):
-            found[open_] = position[at]
-            on = (found[open_] < 0) & (at >= 0)
-            open_, at = open_[on], self.parent[at[on]]
-        return found
+        return position[climb(self.parent, node, position[:-1] >= 0)]
 
     # Declarations.
 
@@ -249,7 +243,10 @@ class _Finder:
         begin, end, of_name = begin[order], end[order], of_name[order]
         low: Ints = np.searchsorted(of_name, name, "left")
         high: Ints = np.searchsorted(of_name, name, "right")
-        open_ = np.flatnonzero(low < high)
+        many = np.flatnonzero(high - low > FEW_LEVELS)
+        covering = _innermost(node[many], low[many], high[many], begin, end)
+        variable[many] = np.where(covering >= 0, len(names) + covering, name[many])
+        open_ = np.flatnonzero((low < high) & (high - low <= FEW_LEVELS))
         at: Ints = low[open_]
         while len(open_):
             covers = (begin[at] <= node[open_]) & (node[open_] < end[at])
@@ -261,15 +258,8 @@ class _Finder:
     def _scopes(self, node: Ints) -> Ints:
         """The nearest scope around each declared identifier; the root if there is none."""
         is_scope = self.grammar.named(_SCOPES)[self.kind]
-        scope = self.syntax.offsets[self.syntax.graph[node]].copy()
-        open_, at = np.arange(len(node)), self.parent[node]
-        while len(open_):
-            inside = at >= 0
-            open_, at = open_[inside], at[inside]
-            hit = is_scope[at]
-            scope[open_[hit]] = at[hit]
-            open_, at = open_[~hit], self.parent[at[~hit]]
-        return scope
+        scope = climb(self.parent, self.parent[node], is_scope)
+        return np.where(scope >= 0, scope, self.syntax.offsets[self.syntax.graph[node]])
 
     # Uses and writes.
 
@@ -353,6 +343,35 @@ class _Finder:
             on = takes | same | inner
             open_, at, taken = open_[on], above[on], (taken | takes)[on]
         return call, np.flatnonzero(call >= 0)
+
+
+def _innermost(node: Ints, low: Ints, high: Ints, begin: Ints, end: Ints) -> Ints:
+    """The last of its name's declarations that covers each node, or -1: in one pass, however many there are.
+
+    Args:
+        node: identifiers, ``[k]``.
+        low: where the declarations of its name begin, ``[k]``.
+        high: where they end, ``[k]``.
+        begin: the first node that each declaration covers, in the order of a name's, ``[d]``.
+        end: one past the last; what two of them cover is nested or apart, ``[d]``.
+    """
+    found = np.full(len(node), -1)
+    begins, ends, nodes, lows, highs = (each.tolist() for each in (begin, end, node, low, high))
+    around: list[int] = []
+    name = following = -1
+    for at in np.lexsort((node, low)).tolist():
+        if lows[at] != name:
+            name = following = lows[at]
+            around = []
+        while following < highs[at] and begins[following] <= nodes[at]:
+            while around and ends[around[-1]] <= begins[following]:
+                around.pop()
+            around.append(following)
+            following += 1
+        while around and ends[around[-1]] <= nodes[at]:
+            around.pop()
+        found[at] = around[-1] if around else -1
+    return found
 
 
 def _reaching(events: _Events, flow: ControlFlow, kept: Flags) -> tuple[Ints, Ints]:

@@ -28,6 +28,10 @@ _start = attrgetter("start_byte")
 _end = attrgetter("end_byte")
 
 
+FEW_LEVELS = 32
+"""That :func:`climb` goes one by one."""
+
+
 @dataclass(frozen=True)
 class Syntax:
     """The nodes of several trees, tree after tree, in source (pre-)order; comments are among them if asked for.
@@ -70,15 +74,38 @@ class Syntax:
 
     def subtree_end(self, nodes: Ints) -> Ints:
         """One past the last node of each one's subtree, ``[len(nodes)]``."""
-        end = np.empty(len(nodes), np.int64)
-        at, node = np.arange(len(nodes)), nodes
-        while len(at):
-            following = self.next_sibling[node]
-            parent = self.parent[node]
-            end[at] = np.where(following >= 0, following, self.offsets[self.graph[node] + 1])
-            on = (following < 0) & (parent >= 0)
-            at, node = at[on], parent[on]
+        last = climb(self.parent, nodes, (self.next_sibling >= 0) | (self.parent < 0))
+        following = self.next_sibling[last]
+        end: Ints = np.where(following >= 0, following, self.offsets[self.graph[last] + 1])
         return end
+
+
+def climb(above: Ints, start: Ints, stop: Flags) -> Ints:
+    """The first node at or above each of ``start`` that is a ``stop``; -1 where there is none, ``[len(start)]``.
+
+    In ordinary code that is a few levels up. In what is nested thousands of levels deep the rest is found for all nodes
+    at once, in a number of steps that grows with the logarithm of the depth.
+
+    Args:
+        above: of each node the one above it, or -1, ``[n]``.
+        start: nodes, or -1.
+        stop: where to stop, ``[n]``.
+    """
+    found = np.full(len(start), -1)
+    open_ = np.flatnonzero(start >= 0)
+    at = start[open_]
+    for _ in range(FEW_LEVELS):
+        hit = stop[at]
+        found[open_[hit]] = at[hit]
+        open_, at = open_[~hit], above[at[~hit]]
+        open_, at = open_[at >= 0], at[at >= 0]
+        if not len(open_):
+            return found
+    step = np.where(stop | (above < 0), np.arange(len(above)), above)
+    while not np.array_equal(further := step[step], step):
+        step = further
+    found[open_] = np.where(stop[step[at]], step[at], -1)
+    return found
 
 
 def encode(text: str) -> bytes:
