@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from counterpoise.addresses import without_credentials
 from counterpoise.errors import FailedProtocolError, PreemptedError, StorageError, TrainingAbortedError, UserError
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
@@ -66,7 +67,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, StorageError):
         print(f"The disk failed. {error}", file=sys.stderr)
         return EXIT_FAULT
-    traceback.print_exception(error)
+    print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return EXIT_FAULT
 
 
