@@ -6,7 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -152,17 +153,32 @@ def restore_from(url: str, into: Path | None = None, timeout: float = MirrorConf
 def _place(remote: Remote, pointer: Pointer, into: Path | None, timeout: float) -> Path:
     """Put a run that is in a store into its folder, where it is newer than what is there."""
     folder = into or _recorded(remote, pointer)
-    run = RunFolder(folder)
+    run, new = RunFolder(folder), _not_there(folder)
     if folder.exists() and not run.metadata.exists() and any(path.name != LOCK for path in folder.iterdir()):
         raise fail("resume", f"{folder} holds something else already.", "Move it away, or add hydra.run.dir=FOLDER.")
-    with run.held():
-        if run.metadata.exists():
-            metadata = bounded(lambda: remote.read_json(pointer, run.metadata.name), timeout)
-            run.check(metadata.get("config", {}), metadata)
-        here = newest_update(run)
-        if not run.result.exists() and (here is None or pointer.update > here):
-            take_over(remote, pointer, run, timeout)
+    try:
+        with run.held():
+            if run.metadata.exists():
+                metadata = bounded(lambda: remote.read_json(pointer, run.metadata.name), timeout)
+                run.check(metadata.get("config", {}), metadata)
+            here = newest_update(run)
+            if not run.result.exists() and (here is None or pointer.update > here):
+                take_over(remote, pointer, run, timeout)
+    finally:
+        _remove_empty(new)
     return folder
+
+
+def _not_there(folder: Path) -> list[Path]:
+    """Which of a folder and those above it do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Take back folders in which nothing was left."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _recorded(remote: Remote, pointer: Pointer) -> Path:
@@ -207,7 +223,7 @@ def take_over(remote: Remote, pointer: Pointer, run: RunFolder, seconds: float) 
         DamagedError: if something is not what the pointer says.
         UserError: if the folder cannot be written.
     """
-    home = run.path / _DOWNLOADS
+    home, new = run.path / _DOWNLOADS, _not_there(run.path)
     try:
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
@@ -225,6 +241,7 @@ def take_over(remote: Remote, pointer: Pointer, run: RunFolder, seconds: float) 
         raise fail(str(run.path), f"the run folder cannot be written: {error}.", "Free some space.") from error
     finally:
         shutil.rmtree(home, ignore_errors=True)
+        _remove_empty(new)
 
 
 def _put_into_place(pointer: Pointer, home: Path, run: RunFolder) -> None:

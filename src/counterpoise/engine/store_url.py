@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from counterpoise.addresses import has_credentials, without_credentials
 from counterpoise.errors import closest
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+_SCHEME = re.compile(r"([A-Za-z][\w+.\-]*)://", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 EXAMPLE = "Expected one such as s3://bucket/prefix or file:///folder."
 
@@ -83,10 +83,10 @@ def url_problem(url: str, *, writing: bool) -> tuple[str, str] | None:
     kind = KINDS.get(scheme)
     known = [name for name, each in KINDS.items() if each.writable or not writing]
     if kind is None:
-        hint = closest(scheme, known) or f"Stores are {', '.join(known)}."
+        hint = f"{closest(scheme, known)} Stores are {', '.join(known)}.".strip()
         return f"{scheme}:// is no kind of store.", hint
     if writing and not kind.writable:
-        return f"{scheme}:// can only be read.", f"Stores that can be written are {', '.join(known)}."
+        return f"{scheme}:// can only be read.", f"Stores are {', '.join(known)}."
     return _place_problem(url, said, scheme, kind)
 
 
