@@ -29,7 +29,7 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
     Raises:
         UserError: with every problem: unknown keys, values of the wrong type, what is missing.
     """
-    check_arguments(arguments)
+    check_arguments(arguments, allowed=("criterion",))  # a text that is classified
     known = field_types(schema)  # type: ignore[arg-type]
     problems: list[Problem] = []
     node: dict[str, Any] = {}

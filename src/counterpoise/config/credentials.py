@@ -44,7 +44,7 @@ def check_arguments(arguments: Sequence[str], *, allowed: Sequence[str] = ()) ->
 
     Args:
         arguments: as they were typed.
-        allowed: keys whose values are never written down.
+        allowed: keys whose values are no addresses, or are never written down.
 
     Raises:
         UserError: with every argument that holds a credential; it is not repeated.

@@ -11,6 +11,7 @@ from counterpoise.addresses import has_credentials, without_credentials
 from counterpoise.errors import closest
 
 _SCHEME = re.compile(r"([A-Za-z][\w+.\-]*)://", re.ASCII)
+_CHAIN = re.compile(r"::[\w+.\-]+://", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 EXAMPLE = "Expected one such as s3://bucket/prefix or file:///folder."
 
@@ -61,7 +62,7 @@ def scheme_of(url: str) -> str:
 
 def is_url(text: str) -> bool:
     """Whether ``resume=`` names a store by it, and no folder."""
-    return "://" in text or "::" in text
+    return "://" in text
 
 
 def shown(url: str) -> str:
@@ -78,7 +79,7 @@ def url_problem(url: str, *, writing: bool) -> tuple[str, str] | None:
         writing: whether a mirror is to be kept there.
     """
     scheme, said = scheme_of(url), shown(url)
-    if not scheme or "::" in re.sub(r"\[[^\]/]*\]", "", url):
+    if not scheme or _CHAIN.search(url):
         return f"{said} is no URL of a store.", EXAMPLE
     kind = KINDS.get(scheme)
     known = [name for name, each in KINDS.items() if each.writable or not writing]
