@@ -172,7 +172,7 @@ def test_a_killed_run_whose_folder_is_gone_ends_in_the_same_bits(
     ("url", "expected"),
     [
         ("nope", "mirror.url: 'nope' is no URL of a store. Expected one such as s3://bucket/prefix or file:///folder."),
-        ("nope://x", "mirror.url: 'nope://x/run' cannot be used: Protocol not known: nope."),
+        ("nope://x", "mirror.url: nope:// is no kind of store. Stores are file, local, memory, s3, s3a, gs"),
     ],
 )
 def test_a_wrong_url_is_a_mistake(url: str, expected: str, train: Callable[..., Answer], fresh: Path) -> None:

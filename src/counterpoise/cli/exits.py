@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from counterpoise.addresses import without_credentials
 from counterpoise.allocation import is_out_of_memory, said
 from counterpoise.errors import (
     MORE_MEMORY,
@@ -77,7 +78,7 @@ def report(error: BaseException) -> int:
     if is_out_of_memory(error):
         print(f"Out of memory: {said(error)}. {MORE_MEMORY}", file=sys.stderr)
         return EXIT_FAULT
-    traceback.print_exception(error)
+    print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return EXIT_FAULT
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from counterpoise.config.credentials import check_arguments
 from counterpoise.config.schema import field_types, parse
 from counterpoise.errors import Problem, UserError, nearest
 
@@ -28,6 +29,7 @@ def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
     Raises:
         UserError: with every problem: unknown keys, values of the wrong type, what is missing.
     """
+    check_arguments(arguments, allowed=("criterion",))  # a text that is classified
     known = field_types(schema)  # type: ignore[arg-type]
     problems: list[Problem] = []
     node: dict[str, Any] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from counterpoise.addresses import MaskedFormatter, without_credentials
 from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed, saved_overrides
+from counterpoise.config.credentials import check_arguments, check_composed
 from counterpoise.config.home import as_typed
 from counterpoise.config.overrides import settled, typed
 from counterpoise.config.refusal import Sources, explain, plugin_of
@@ -29,6 +32,7 @@ from counterpoise.errors import (
     StorageError,
     TrainingAbortedError,
     UserError,
+    escape_control,
     fail,
 )
 from counterpoise.jsonio import write_json
@@ -63,6 +67,7 @@ def train(conf: Path) -> int:
 
 
 def _train(arguments: list[str], conf: Path) -> int:
+    check_arguments(arguments, allowed=("resume",))
     arguments = _fetched(as_typed(arguments))
     folder, given = resumed(arguments), parse_options(arguments).overrides
     arguments = prepare(arguments)
@@ -127,16 +132,34 @@ def _code(result: Mapping[str, Any]) -> int:
 def _fetched(arguments: list[str]) -> list[str]:
     """Replace ``resume=URL`` by the folder into which that run was fetched from its mirror."""
     url = resumed(arguments)
-    if url is None or "://" not in url or is_multirun(parse_options(arguments)):
+    if url is None or is_multirun(parse_options(arguments)):
+        return arguments
+    from counterpoise.engine.store_url import is_url
+
+    if not is_url(url):
         return arguments
     from counterpoise.engine.restore import restore_from
 
-    given = [
-        item.removeprefix("hydra.run.dir=").strip("'\"") for item in arguments if item.startswith("hydra.run.dir=")
-    ]
-    folder = restore_from(url, user_path(given[-1], "hydra.run.dir") if given else None)
-    print(f"{url} is in {folder}.")
-    return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
+    given = _last(arguments, "hydra.run.dir")
+    folder = restore_from(url, user_path(given, "hydra.run.dir") if given else None, **_timeout(arguments))
+    print(escape_control(f"{without_credentials(url, url)} is in {folder}."))
+    kept = (item for item in arguments if not item.startswith(("resume=", "hydra.run.dir=")))
+    return [*kept, f"resume={folder}"]
+
+
+def _timeout(arguments: Sequence[str]) -> dict[str, float]:
+    """``mirror.timeout`` where it is given; a value that is none is refused with the other settings."""
+    try:
+        seconds = float(_last(arguments, "mirror.timeout") or "nan")
+    except ValueError:
+        return {}
+    return {"timeout": seconds} if 0 < seconds < math.inf else {}
+
+
+def _last(arguments: Sequence[str], key: str) -> str | None:
+    """The value of an override of this key, the last of several, without its quotes."""
+    values = [item.partition("=")[2].strip("'\"") for item in arguments if item.startswith(f"{key}=")]
+    return values[-1] if values else None
 
 
 def _call_hydra(task: Callable[[DictConfig], Any], arguments: list[str], options: Namespace, conf: Path) -> None:
@@ -172,6 +195,7 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
+        check_composed(config, HydraConfig.instance().cfg.hydra)  # type: ignore[union-attr]
         plain = _plain(config)
         if single:
             _refuse_sweep()
@@ -231,7 +255,7 @@ def _show_warnings() -> None:
         handler.addFilter(
             lambda record: not (record.name.startswith("counterpoise.") and record.levelno > logging.WARNING)
         )
-        handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+        handler.setFormatter(MaskedFormatter("Warning: %(message)s"))
         root.addHandler(handler)
 
 
@@ -249,10 +273,10 @@ def _plain(config: DictConfig) -> dict[str, Any]:
 def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
     expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
-    message = str(error) if expected else f"{type(error).__name__}: {error}"
+    message = without_credentials(str(error) if expected else f"{type(error).__name__}: {error}")
     print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
-    trace = "" if expected else "".join(traceback.format_exception(error))
+    trace = "" if expected else without_credentials("".join(traceback.format_exception(error)))
     overrides = typed(HydraConfig.get().overrides.task)
     content: dict[str, Any] = {"status": status, "message": message, "overrides": overrides, "traceback": trace}
     if isinstance(error, FailedProtocolError):

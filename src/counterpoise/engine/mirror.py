@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from counterpoise.addresses import has_credentials
+from counterpoise.config.credentials import MESSAGE, REMEDIES
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE
 from counterpoise.engine.remote import DamagedError, Remote
 from counterpoise.engine.snapshot import Snapshot
 from counterpoise.engine.store import Deadline
+from counterpoise.engine.store_url import url_problem
 from counterpoise.errors import PreemptedError, Problem, UserError
 from counterpoise.jsonio import read_json
 from counterpoise.tracking.folder import RunFolder
@@ -33,7 +36,7 @@ class MirrorConfig:
     """Where copies of the checkpoints go."""
 
     url: str | None = None
-    """Any fsspec URL, such as s3://bucket/prefix or file:///folder; the run folder's name follows it. null for none."""
+    """URL of a store, such as s3://bucket/prefix or file:///folder; the run folder's name follows it. null for none."""
     every: Literal["all", "epoch"] = "all"
     """Which checkpoints: all that are saved, or those at the end of an epoch."""
     attempts: Annotated[int, AT_LEAST_ONE] = 5
@@ -47,16 +50,11 @@ class MirrorConfig:
 
     def problems(self) -> Iterable[Problem]:
         """What is wrong with the URL by itself."""
-        if self.url is None:
-            return
-        protocol, separator, path = self.url.partition("://")
-        example = "Expected one such as s3://bucket/prefix or file:///folder."
-        if not separator or not protocol or "::" in self.url:
-            yield Problem("url", f"{self.url!r} is no URL of a store.", example)
-        elif protocol in ("file", "local") and not path.startswith(("/", "~")):
-            yield Problem("url", f"{self.url!r} names no absolute folder.", example)
-        elif protocol != "memory" and not path.strip("/"):
-            yield Problem("url", f"{self.url!r} names no place within the store.", example)
+        problem = None if self.url is None else url_problem(self.url, writing=True)
+        if problem is not None:
+            yield Problem("url", *problem)
+        if has_credentials(self.url or ""):
+            yield Problem("url", MESSAGE, REMEDIES["mirror"])
 
 
 class NoMirror:
@@ -212,7 +210,8 @@ class Mirror(NoMirror):
                 self._publish(snapshot)
                 break
             except Exception as error:
-                log.info("Upload of update %d, attempt %d: %s", snapshot.update, attempt, _said(error))
+                self.remote.disconnect()
+                log.info("Upload of update %d, attempt %d: %s", snapshot.update, attempt, self.remote.said(error))
                 if attempt == self.config.attempts or self._pause(attempt):
                     self._counts["failed"] += 1
                     self._failed(error)
@@ -259,9 +258,5 @@ class Mirror(NoMirror):
             self._failing = True
             log.warning(
                 "The mirror %s cannot be kept up to date: %s. Training goes on; each checkpoint tries again.",
-                *(self.remote.url, _said(error)),
+                *(self.remote.url, self.remote.said(error)),
             )
-
-
-def _said(error: Exception) -> str:
-    return (str(error) or type(error).__name__).rstrip(".").replace("\n", " ")

@@ -15,33 +15,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from counterpoise.data.cache import MANIFEST, file_checksum
-from counterpoise.engine.checkpoints import BEST, FIRST, HEALTHY, LAST, MODEL, STATE
-from counterpoise.engine.snapshot import RUN_FILES, Entry, Snapshot
-from counterpoise.engine.store import Deadline, open_store
+from counterpoise.config.values import show
+from counterpoise.data.cache import file_checksum
+from counterpoise.engine.folder_store import FolderStore
+from counterpoise.engine.pointer import FORMAT, GENERATION, LARGEST_POINTER, POINTER, Pointer, parse_pointer
+from counterpoise.engine.snapshot import Entry, Snapshot
+from counterpoise.engine.store import Deadline, Store, TooLargeError
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.jsonio import SEAL, dumps, parse_json, sealed, to_plain, unsealed
 from counterpoise.tracking.folder import differences
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Raised whenever the layout changes."""
-POINTER, TRIAL = "mirror.json", ".trial"
-LARGEST_POINTER = 1 << 20
-"""Bytes; what is larger is no pointer of ours."""
-_NAME = re.compile(
-    rf"checkpoints/({LAST}|{FIRST}|{HEALTHY})/({MODEL}|{STATE}|{MANIFEST})|checkpoints/{BEST}/({MODEL}|{MANIFEST})"
-    rf"|\.hydra/\w+\.yaml|{'|'.join(map(re.escape, RUN_FILES))}"
-)
-_GENERATION = re.compile(rf"({LAST}|{BEST}|{FIRST}|{HEALTHY})-\d{{8,}}-[0-9a-f]{{8}}")
+TRIAL = ".trial"
 _NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"}
 """Object stores, where a put replaces a file at once and nothing has to be renamed."""
 
@@ -50,74 +43,46 @@ class DamagedError(UserError):
     """What a store holds is not whole. It is never used, and may be replaced by something whole."""
 
 
-@dataclass(frozen=True)
-class Pointer:
-    """What the store holds of a run."""
-
-    folder: str
-    """The run folder, as it was given to the run."""
-    update: int
-    files: Mapping[str, Entry]
-    """By name in the run folder."""
-
-    @property
-    def generations(self) -> set[str]:
-        """The folders that it points into."""
-        return {entry.at.split("/")[0] for entry in self.files.values()}
-
-
-class Remote:
+class Remote(Store):
     """One run's place in a store.
 
     Args:
-        url: of that place, for messages.
+        url: of that place.
         timeout: seconds that a connection may take to answer, where the store's client can be told.
+        where: the key that names it, for messages.
 
     Raises:
-        UserError: if the protocol is unknown, or its package not installed.
+        UserError: if the URL is none of a store, or the package for it is not installed.
     """
 
     def __init__(self, url: str, timeout: float, where: str = "mirror.url") -> None:
-        self.url = url.rstrip("/")
-        self.where = where
-        self.fs, root = open_store(url, timeout, where)
-        self.root = str(root).rstrip("/")
-
-    def _at(self, name: str) -> str:
-        return f"{self.root}/{name}"
+        super().__init__(url, timeout, where)
 
     def pointer(self) -> Pointer | None:
         """What is there; ``None`` if nothing is.
 
         Raises:
-            DamagedError: if the pointer cannot be read.
+            DamagedError: if the pointer cannot be read, or names what no run writes.
             UserError: if another version wrote it. Whatever the store's client raises is passed on.
         """
         self.fs.invalidate_cache()
         try:
-            content = self.fs.cat_file(self._at(POINTER), start=0, end=LARGEST_POINTER)
+            content = self.read(POINTER, LARGEST_POINTER)
         except FileNotFoundError:
             return None
+        if len(content) > LARGEST_POINTER:
+            raise self._damaged(f"{POINTER} is larger than {LARGEST_POINTER:,} bytes")
         try:
             found = parse_json(content)
             if SEAL in found or found["format"] == FORMAT:
                 found = unsealed(found, POINTER)
-            if found["format"] != FORMAT:
-                message = f"{self.url} has format {found['format']!r}, but this version reads {FORMAT}."
-                raise fail(self.where, message, "Resume with the version that wrote it.")
-            files = {str(name): Entry(**entry) for name, entry in found["files"].items()}
-            pointer = Pointer(str(found["folder"]), int(found["update"]), files)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            other = found["format"] if found["format"] != FORMAT else None
+            if other is None:
+                return parse_pointer(found)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(f"{POINTER} cannot be read ({type(error).__name__}: {error})") from error
-        for name, entry in files.items():
-            self._check_name(name, entry)
-        return pointer
-
-    def _check_name(self, name: str, entry: Entry) -> None:
-        """Only names that a run writes: nothing from a store decides where on this machine a file goes."""
-        generation, _, rest = str(entry.at).partition("/")
-        if not (_NAME.fullmatch(name) and _GENERATION.fullmatch(generation) and rest == name):
-            raise self._damaged(f"{POINTER} names {name!r} at {entry.at!r}, which no run writes")
+        message = f"{self.url} has format {show(other)}, but this version reads {FORMAT}."
+        raise fail(self.where, message, "Resume with the version that wrote it.")
 
     def _damaged(self, problem: str) -> DamagedError:
         remedy = "Remove it there, or choose another place, to start over."
@@ -140,98 +105,113 @@ class Remote:
                     raise OSError(f"{entry.at} arrived cut off")
         deadline.check()
         self._replace_pointer(dumps(sealed({"format": FORMAT, **asdict(pointer)}, POINTER)).encode())
-        self._delete_but(pointer.generations)
+        self._delete_but(pointer.generations, deadline)
         return sent
 
     def _has(self, entry: Entry) -> bool:
         """Whether a file of that size is there; its place is named by its content."""
         self.fs.invalidate_cache()
         try:
-            return int(self.fs.info(self._at(entry.at))["size"]) == entry.size
+            return int(self.fs.info(self.at(entry.at))["size"]) == entry.size
         except FileNotFoundError:
             return False
 
     def _send(self, snapshot: Snapshot, name: str, entry: Entry, deadline: Deadline) -> None:
         if name == "metrics.jsonl":  # the link grows with the file
-            self.fs.pipe_file(self._at(entry.at), snapshot.content(name))
+            self.fs.pipe_file(self.at(entry.at), snapshot.content(name))
         else:
-            self.fs.put_file(str(snapshot.home / name), self._at(entry.at), callback=deadline)
+            self.fs.put_file(str(snapshot.home / name), self.at(entry.at), callback=deadline)
 
     def _replace_pointer(self, content: bytes) -> None:
-        if self._protocols & {"file", "local"}:
-            self.fs.pipe_file(self._at(f".{POINTER}.new"), content)
-            self.fs.mv(self._at(f".{POINTER}.new"), self._at(POINTER))
+        if self.scheme in ("file", "local"):
+            self.fs.pipe_file(self.at(f".{POINTER}.new"), content)
+            self.fs.mv(self.at(f".{POINTER}.new"), self.at(POINTER))
         else:
-            self.fs.pipe_file(self._at(POINTER), content)
+            self.fs.pipe_file(self.at(POINTER), content)
 
-    @property
-    def _protocols(self) -> set[str]:
-        protocol = self.fs.protocol
-        return {protocol} if isinstance(protocol, str) else set(protocol)
-
-    def _delete_but(self, kept: set[str]) -> None:
-        """Remove older generations; what cannot be removed is tried again after the next upload."""
+    def _delete_but(self, kept: set[str], deadline: Deadline) -> None:
+        """Remove older generations; what cannot be removed in time is tried again after the next upload."""
         self.fs.invalidate_cache()
         try:
             found = [str(path).rstrip("/") for path in self.fs.ls(self.root, detail=False)]
             for path in found:
                 name = path.rsplit("/", 1)[-1]
-                if _GENERATION.fullmatch(name) and name not in kept:
-                    self._delete(path)
+                if GENERATION.fullmatch(name) and name not in kept:
+                    self._delete(path, deadline)
                 elif name == TRIAL:  # of a process that was cut off
                     self.fs.rm_file(path)
         except Exception as error:
-            log.info("Older checkpoints in %s are left there: %s", self.url, error)
+            log.info("Older checkpoints in %s are left there: %s", self.url, self.said(error))
 
-    def _delete(self, folder: str) -> None:
+    def _delete(self, folder: str, deadline: Deadline) -> None:
         """File by file: a recursive removal would take brackets in a name for a pattern."""
+        deadline.check()
+        if isinstance(self.fs, FolderStore):
+            self.fs.remove_tree(folder)
+            return
         found = self.fs.find(folder, withdirs=True, detail=True)
         for path, info in sorted(found.items(), reverse=True):
+            deadline.check()
             if info["type"] != "directory":
                 self.fs.rm_file(path)
-            elif not self._protocols & _NO_FOLDERS:
+            elif self.scheme not in _NO_FOLDERS:
                 with suppress(FileNotFoundError):  # a folder in name only
                     self.fs.rmdir(path)
-        if not self._protocols & _NO_FOLDERS:
+        if self.scheme not in _NO_FOLDERS:
             with suppress(FileNotFoundError):
                 self.fs.rmdir(folder)
 
     def try_out(self) -> None:
         """Write a small file and remove it: raises whatever stands against that."""
-        self.fs.pipe_file(self._at(TRIAL), b"counterpoise")
-        self.fs.rm_file(self._at(TRIAL))
+        self.fs.pipe_file(self.at(TRIAL), b"counterpoise")
+        self.fs.rm_file(self.at(TRIAL))
 
-    def fetch(self, pointer: Pointer, home: Path) -> None:
+    def fetch(self, pointer: Pointer, home: Path, deadline: Deadline | None = None) -> None:
         """Download into ``home``, which nothing believes in before all of it is verified.
 
+        Args:
+            pointer: what is there.
+            home: a folder of this machine.
+            deadline: of all files together; the timeout of the store where none is given.
+
         Raises:
-            DamagedError: if a file is missing there, or is not what the pointer says. Whatever the store's client
-                raises is passed on.
+            DamagedError: if a file is missing there, or is not what the pointer says.
+            UserError: if the disk has no space for it. Whatever the store's client raises is passed on.
         """
+        deadline = deadline or Deadline(self._timeout)
+        home.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(home).free
+        if pointer.size > free:
+            what = f"{self.url} holds {pointer.size:,} bytes of a run, but the disk of {home} has {free:,} free."
+            raise fail(self.where, what, "Free some space, or choose another place.")
         for name, entry in pointer.files.items():
             path = home / name
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self.fs.get_file(self._at(entry.at), str(path))
+                self.download(entry.at, path, entry.size, deadline)
             except FileNotFoundError as error:
                 raise self._damaged(f"{entry.at} is missing") from error
-            if path.stat().st_size != entry.size or file_checksum(path) != entry.checksum:
+            except TooLargeError as error:
+                raise self._damaged(f"{entry.at} is larger than its {entry.size:,} bytes") from error
+            if not path.is_file() or path.stat().st_size != entry.size or file_checksum(path) != entry.checksum:
                 raise self._damaged(f"{entry.at} does not match its checksum")
 
-    def read(self, pointer: Pointer, name: str) -> dict[str, Any]:
+    def read_json(self, pointer: Pointer, name: str) -> dict[str, Any]:
         """A JSON object of the run, verified; raises as :meth:`fetch`."""
         entry = pointer.files.get(name)
         if entry is None:
             raise self._damaged(f"{POINTER} does not name {name}")
         try:
-            content = self.fs.cat_file(self._at(entry.at))
+            content = self.read(entry.at, entry.size)
         except FileNotFoundError as error:
             raise self._damaged(f"{entry.at} is missing") from error
         if hashlib.blake2b(content, digest_size=16).hexdigest() != entry.checksum:
             raise self._damaged(f"{entry.at} does not match its checksum")
         try:
-            return dict(parse_json(content))
-        except (ValueError, TypeError) as error:
+            found = parse_json(content)
+            to_plain(found)  # what is nested too deeply for it is of no use either
+            return dict(found)
+        except (ValueError, TypeError, RecursionError) as error:
             raise self._damaged(f"{entry.at} holds no JSON object") from error
 
     def foreign(self, pointer: Pointer, ours: Mapping[str, Any]) -> list[Problem]:
@@ -244,7 +224,7 @@ class Remote:
         Raises:
             DamagedError: if the metadata there are.
         """
-        theirs, mine = self.read(pointer, "training_metadata.json"), to_plain(ours)
+        theirs, mine = self.read_json(pointer, "training_metadata.json"), to_plain(ours)
         problems = differences(theirs.get("config"), mine.get("config"))
         for name in ("plan", "data_fingerprint"):
             problems += differences(theirs.get(name), mine.get(name), name)

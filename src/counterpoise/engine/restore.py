@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from counterpoise.config.values import show
 from counterpoise.data.cache import damage, read_manifest
 from counterpoise.engine.checkpoints import BEST, LAST, MODEL, PREVIOUS, flaw
 from counterpoise.engine.mirror import Mirror, MirrorConfig, NoMirror
-from counterpoise.engine.remote import DamagedError, Pointer, Remote
+from counterpoise.engine.pointer import Pointer
+from counterpoise.engine.remote import DamagedError, Remote
 from counterpoise.engine.snapshot import CHECKPOINT_FILES
+from counterpoise.engine.store import Deadline, bounded
 from counterpoise.errors import Problem, UserError, fail, near
 from counterpoise.jsonio import remove
 from counterpoise.tracking.folder import LOCK, RunFolder
@@ -24,13 +27,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _DOWNLOADS = ".restoring"
+CHANGES = 2
+"""How often a pointer that changes while it is used is read again."""
 
 
 def open_mirror(config: MirrorConfig, folder: Path) -> NoMirror:
     """The mirror of the run in ``folder``.
 
     Raises:
-        UserError: if the URL's protocol is unknown, or its package not installed.
+        UserError: if the URL is none of a store, or the package for it is not installed.
     """
     if config.url is None:
         return NoMirror()
@@ -74,9 +79,10 @@ def restore(mirror: NoMirror, run: RunFolder, ours: Mapping[str, Any], *, only_l
     except UserError:
         raise
     except Exception as error:
+        mirror.remote.disconnect()
         log.warning(
             "The mirror %s does not answer: %s. Training goes on without it; each checkpoint tries again.",
-            *(mirror.remote.url, str(error) or type(error).__name__),
+            *(mirror.remote.url, mirror.remote.said(error)),
         )
         return None
     mirror.owned = True
@@ -87,64 +93,105 @@ def _bring_up(
     mirror: Mirror, run: RunFolder, here: int | None, ours: Mapping[str, Any], *, only_look: bool
 ) -> int | None:
     remote, config = mirror.remote, mirror.config
-    pointer = _persistently(remote.pointer, config.attempts if here is None and not only_look else 1, config)
+    pointer = _persistently(remote.pointer, config.attempts if here is None and not only_look else 1, mirror)
     if pointer is None:
-        _bounded(remote.try_out, config.timeout)
+        bounded(remote.try_out, config.timeout)
         return None
-    different = remote.foreign(pointer, ours)
-    if different:
-        remedy = "Give those values back, or choose another folder (hydra.run.dir=...) or another mirror.url."
-        raise UserError([*different, Problem(remote.where, f"{remote.url} holds another run.", remedy)])
-    if only_look or (here is not None and here >= pointer.update):
-        return None
-    take_over(remote, pointer, run)
-    return pointer.update
+
+    def bring(pointer: Pointer) -> int | None:
+        different = bounded(lambda: remote.foreign(pointer, ours), config.timeout)
+        if different:
+            remedy = "Give those values back, or choose another folder (hydra.run.dir=...) or another mirror.url."
+            raise UserError([*different, Problem(remote.where, f"{remote.url} holds another run.", remedy)])
+        if only_look or (here is not None and here >= pointer.update):
+            return None
+        take_over(remote, pointer, run, config.timeout)
+        return pointer.update
+
+    return _while_it_changes(remote, pointer, config.timeout, bring)
 
 
-def restore_from(url: str, into: Path | None = None) -> Path:
+def _while_it_changes(remote: Remote, pointer: Pointer, seconds: float, use: Callable[[Pointer], T]) -> T:
+    """What ``use`` returns. Where a run that goes on replaced what the pointer names, its newer pointer is used."""
+    for _ in range(CHANGES):
+        try:
+            return use(pointer)
+        except DamagedError:
+            newer = bounded(remote.pointer, seconds)
+            if newer is None or newer == pointer:
+                raise
+            pointer = newer
+    return use(pointer)
+
+
+def restore_from(url: str, into: Path | None = None, timeout: float = MirrorConfig.timeout) -> Path:
     """``resume=URL``: fetch a run from its mirror into the folder where it was.
 
     Args:
-        url: of the run: the mirror's, and the run folder.
+        url: of the run: the mirror's, and the run folder. Credentials in it are used, and shown nowhere.
         into: another folder to put it.
+        timeout: seconds that each look at the store, and the download, may take.
 
     Returns:
         the run folder.
 
     Raises:
-        UserError: if there is none, it is damaged, or that folder holds something else.
+        UserError: if there is none, it is damaged, the store does not answer, or that folder holds something else.
     """
-    config = MirrorConfig()
-    remote = Remote(url, config.timeout, where="resume")
+    remote = Remote(url, timeout, where="resume")
     try:
-        pointer = _bounded(remote.pointer, config.timeout)
+        pointer = bounded(remote.pointer, timeout)
         if pointer is None:
-            raise fail("resume", f"there is no run at {url}.", "Expected the mirror's URL, then the run folder.")
-        folder = into or _recorded(remote, pointer)
-        run = RunFolder(folder)
-        if folder.exists() and not run.metadata.exists() and any(path.name != LOCK for path in folder.iterdir()):
-            raise fail(
-                "resume", f"{folder} holds something else already.", "Move it away, or add hydra.run.dir=FOLDER."
-            )
-        with run.held():
-            if run.metadata.exists():
-                metadata = remote.read(pointer, run.metadata.name)
-                run.check(metadata.get("config", {}), metadata)
-            here = newest_update(run)
-            if not run.result.exists() and (here is None or pointer.update > here):
-                take_over(remote, pointer, run)
+            raise fail("resume", f"there is no run at {remote.url}.", "Expected the mirror's URL, then the run folder.")
+        return _while_it_changes(remote, pointer, timeout, lambda found: _place(remote, found, into, timeout))
     except UserError:
         raise
     except Exception as error:
-        raise fail("resume", f"{url} cannot be read: {str(error) or type(error).__name__}.") from error
+        raise fail("resume", f"{remote.url} cannot be read: {remote.said(error)}.") from error
+
+
+def _place(remote: Remote, pointer: Pointer, into: Path | None, timeout: float) -> Path:
+    """Put a run that is in a store into its folder, where it is newer than what is there."""
+    folder = into or _recorded(remote, pointer)
+    run, new = RunFolder(folder), _not_there(folder)
+    if folder.exists() and not run.metadata.exists() and any(path.name != LOCK for path in folder.iterdir()):
+        raise fail("resume", f"{folder} holds something else already.", "Move it away, or add hydra.run.dir=FOLDER.")
+    try:
+        with run.held():
+            if run.metadata.exists():
+                metadata = bounded(lambda: remote.read_json(pointer, run.metadata.name), timeout)
+                run.check(metadata.get("config", {}), metadata)
+            here = newest_update(run)
+            if not run.result.exists() and (here is None or pointer.update > here):
+                take_over(remote, pointer, run, timeout)
+    finally:
+        _remove_empty(new)
     return folder
 
 
+def _not_there(folder: Path) -> list[Path]:
+    """Which of a folder and those above it do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Take back folders in which nothing was left."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 def _recorded(remote: Remote, pointer: Pointer) -> Path:
-    """The folder that the pointer names: only if the URL names it too, so that the user has seen it."""
-    if not remote.url.endswith("/" + pointer.folder.strip("/")) or ".." in Path(pointer.folder).parts:
-        message = f"{remote.url} holds a run whose folder was {pointer.folder!r}, which is not how the URL ends."
-        raise fail("resume", message, "To put it elsewhere, add hydra.run.dir=FOLDER.")
+    """The folder that the pointer names: only below the current one, and if the URL names it too, so that the user has
+    seen it.
+    """
+    folder, elsewhere = pointer.folder, "To put it elsewhere, add hydra.run.dir=FOLDER."
+    said = f"{remote.url} holds a run whose folder was {show(folder)}"
+    if not remote.url.endswith("/" + folder.strip("/")):
+        raise fail("resume", f"{said}, which is not how the URL ends.", elsewhere)
+    parts = folder.split("/")
+    if any(part in ("", ".", "..") or part.startswith("~") or not part.isprintable() for part in parts):
+        raise fail("resume", f"{said}, which is not below the current folder.", elsewhere)
     return Path(pointer.folder)
 
 
@@ -163,18 +210,25 @@ def newest_update(run: RunFolder) -> int | None:
     return None
 
 
-def take_over(remote: Remote, pointer: Pointer, run: RunFolder) -> None:
+def take_over(remote: Remote, pointer: Pointer, run: RunFolder, seconds: float) -> None:
     """Download, verify, and only then put into place; the checkpoint comes last, so that it can be done again.
+
+    Args:
+        remote: the store.
+        pointer: what it holds.
+        run: the run folder, held by this process.
+        seconds: that the download may take.
 
     Raises:
         DamagedError: if something is not what the pointer says.
         UserError: if the folder cannot be written.
     """
-    home = run.path / _DOWNLOADS
+    home, new = run.path / _DOWNLOADS, _not_there(run.path)
     try:
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
-        remote.fetch(pointer, home)
+        # Given up here, the thread ends at its next block: only this one puts anything into place.
+        bounded(lambda: remote.fetch(pointer, home, Deadline(seconds)), seconds)
         problem = damage(RunFolder(home).checkpoints / LAST, exact=True)
         if problem is not None:
             raise DamagedError(Problem(remote.where, f"the checkpoint in {remote.url} is damaged: {problem}."))
@@ -187,6 +241,7 @@ def take_over(remote: Remote, pointer: Pointer, run: RunFolder) -> None:
         raise fail(str(run.path), f"the run folder cannot be written: {error}.", "Free some space.") from error
     finally:
         shutil.rmtree(home, ignore_errors=True)
+        _remove_empty(new)
 
 
 def _put_into_place(pointer: Pointer, home: Path, run: RunFolder) -> None:
@@ -201,34 +256,15 @@ def _put_into_place(pointer: Pointer, home: Path, run: RunFolder) -> None:
             (home / "checkpoints" / name).rename(run.checkpoints / name)
 
 
-def _persistently(call: Callable[[], T], attempts: int, config: MirrorConfig) -> T:
+def _persistently(call: Callable[[], T], attempts: int, mirror: Mirror) -> T:
+    remote, config = mirror.remote, mirror.config
     for attempt in range(1, attempts):
         try:
-            return _bounded(call, config.timeout)
+            return bounded(call, config.timeout)
         except UserError:
             raise
         except Exception as error:
-            log.info("Mirror, attempt %d: %s", attempt, error)
+            remote.disconnect()
+            log.info("Mirror, attempt %d: %s", attempt, remote.said(error))
             time.sleep(config.backoff * 2 ** (attempt - 1))
-    return _bounded(call, config.timeout)
-
-
-def _bounded(call: Callable[[], T], seconds: float) -> T:
-    """Call in a thread, so that a store that hangs is given up. Raises what ``call`` raises, or ``TimeoutError``."""
-    answers: list[Any] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answers.append(call())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="mirror-call", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise TimeoutError(f"no answer within {seconds:g} seconds")
-    return answers[0]  # type: ignore[no-any-return]
+    return bounded(call, config.timeout)

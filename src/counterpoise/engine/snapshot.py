@@ -17,6 +17,8 @@ CHECKPOINT_FILES = {FIRST: _WHOLE, HEALTHY: _WHOLE, BEST: (MODEL, MANIFEST), LAS
 """Checkpoints that a resumed run needs, the one that makes it a run last; the two of a rescue are not always there."""
 RUN_FILES = ("training_metadata.json", "training_history.json", "metrics.jsonl")
 """What a resumed run needs beside checkpoints and ``.hydra``."""
+HYDRA_FILES = tuple(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides"))
+"""Those of Hydra; another file beside them is none of the run's."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,5 @@ class Snapshot:
 
 
 def _present(run: Path) -> Iterable[str]:
-    names = [f".hydra/{path.name}" for path in sorted((run / ".hydra").glob("*.yaml"))]
-    names += [f"checkpoints/{kind}/{name}" for kind, files in CHECKPOINT_FILES.items() for name in files]
-    return [name for name in (*names, *RUN_FILES) if (run / name).is_file()]
+    names = [f"checkpoints/{kind}/{name}" for kind, files in CHECKPOINT_FILES.items() for name in files]
+    return [name for name in (*HYDRA_FILES, *names, *RUN_FILES) if (run / name).is_file()]

@@ -15,10 +15,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from counterpoise.config.credentials import check_composed
 from counterpoise.config.overrides import typed
 from counterpoise.errors import Problem, UserError, fail
 from counterpoise.sweeps.search import check_search, swept
-from counterpoise.tracking.addresses import has_credentials
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,6 @@ def _check_counts(config: DictConfig) -> None:
     if varied and "fold" in (config.hydra.sweeper.get("params") or {}):
         what = f"{varied[0].partition('=')[2]} are several, but the folds of a sweep are one range."
         raise fail("folds.count", what, "Give one command for each.")
-
-
-def _check_addresses(config: DictConfig) -> None:
-    """Raises ``UserError`` for a password: what was typed is kept in ``multirun.yaml`` before a job could refuse it."""
-    for text in typed(config.hydra.overrides.task):
-        key, _, value = text.partition("=")
-        if key.lstrip("+~").startswith("tracker") and has_credentials(value.strip("'\"")):
-            what = "must hold no password: it is kept in the multirun's files."
-            raise fail(key, what, "Leave it out, and set it in the environment: see docs/trackers.md.")
 
 
 def _check_grid(config: DictConfig) -> None:
@@ -66,11 +57,11 @@ def _check_grid(config: DictConfig) -> None:
 
 def _check(config: DictConfig) -> None:
     """Raises ``UserError`` for what would start no job, or the wrong ones."""
+    check_composed(config, config.hydra)  # before ``multirun.yaml`` is written
     count = OmegaConf.select(config, "folds.count")
     if isinstance(count, int) and count < 1:  # sweep=kfold would start no job, without a message
         raise fail("folds.count", f"must be >= 2, but is {count}.")
     _check_counts(config)
-    _check_addresses(config)
     if "direction" in config.hydra.sweeper:
         check_search(config)
     else:

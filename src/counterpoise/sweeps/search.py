@@ -16,11 +16,11 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from counterpoise.addresses import without_credentials
 from counterpoise.config.overrides import typed
 from counterpoise.config.schema import AT_LEAST_ONE, SHARE, Range, parse
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, first_line
-from counterpoise.tracking.addresses import without_credentials
 
 SWEEPER = "hydra.sweeper"
 PLUGIN = "hydra_plugins.hydra_optuna_sweeper"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
+from counterpoise.addresses import MaskedFormatter
 from counterpoise.files import open_to_append
 from counterpoise.jsonio import write_atomically
 from counterpoise.storage import Storage
@@ -91,7 +92,7 @@ class LogFile(logging.Handler):
 
     def __init__(self, path: Path, storage: Storage) -> None:
         super().__init__(logging.INFO)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        self.setFormatter(MaskedFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         self.path = path
         self.storage = storage
         self._file = AppendedFile(path)

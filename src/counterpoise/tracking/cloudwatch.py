@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from counterpoise.addresses import has_credentials
 from counterpoise.errors import Problem
 from counterpoise.events import EpochEvent, UpdateEvent
 from counterpoise.jsonio import read_json
 from counterpoise.names import distinct
-from counterpoise.tracking.addresses import has_credentials
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from counterpoise.addresses import without_credentials
 from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail, near
@@ -194,8 +195,8 @@ class RunFolder:
                 expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
                 status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
                 log.error("The run failed: %s", error, exc_info=None if expected else error)
-                trace = "" if expected else "".join(traceback.format_exception(error))
-                content = {"status": status, "message": str(error), "traceback": trace}
+                trace = "" if expected else without_credentials("".join(traceback.format_exception(error)))
+                content = {"status": status, "message": without_credentials(str(error)), "traceback": trace}
                 storage.attempt(self.failure.name, self.failure, lambda: write_json(self.failure, content))
                 raise
 

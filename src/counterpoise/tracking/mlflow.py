@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from counterpoise.addresses import has_credentials, without_credentials
 from counterpoise.errors import Problem
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.paths import user_path
-from counterpoise.tracking.addresses import has_credentials, without_credentials
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from counterpoise.addresses import without_credentials
 from counterpoise.config.schema import parse
 from counterpoise.config.targets import Component
 from counterpoise.errors import UserError, first_line
 from counterpoise.jsonio import read_json
-from counterpoise.tracking.addresses import without_credentials
 from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.mlflow import PARENT, PLACE, STATUS, MLflowConfig, artefacts
 from counterpoise.tracking.mlflow_client import Client

@@ -25,10 +25,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
+from counterpoise.addresses import without_credentials
 from counterpoise.config.targets import Component
 from counterpoise.errors import PreemptedError, missing_extra
 from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
-from counterpoise.tracking.addresses import without_credentials
 from counterpoise.tracking.base import TrackerConfig
 from counterpoise.tracking.host import CHUNK, MARK
 from counterpoise.tracking.messages import END, encode
