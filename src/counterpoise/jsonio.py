@@ -164,7 +164,8 @@ def remove(path: Path) -> None:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call ``write`` on a temporary file beside ``path``, flush it to disk, then rename it into place.
 
-    If that fails, ``path`` stays as it was and the temporary file is removed.
+    A link at ``path`` is replaced, not followed. If writing fails, ``path`` stays as it was and the temporary file is
+    removed. The folder may be reached through links; those of a run are made by :func:`counterpoise.files.own_folder`.
 
     Raises:
         OSError: if the folder cannot be written, and whatever ``write`` raises.
@@ -179,3 +180,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by these bytes, atomically. Raises ``OSError``."""
+    write_atomically(path, lambda file: file.write(content))

@@ -116,7 +116,8 @@ def folder_checksums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[str]:
-    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """All that is no folder: a FIFO in the place of a file, or beside the files, is damage."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     return sorted(name for name in files if name != MANIFEST)
 
 

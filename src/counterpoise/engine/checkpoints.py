@@ -29,6 +29,7 @@ from torch import nn
 
 from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.files import own_folder
 from counterpoise.jsonio import SEAL, read_json, remove
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ class CheckpointStore:
         temporary = self.folder / f".{name}.writing"
         remove(temporary)
         try:
-            temporary.mkdir(parents=True)
+            own_folder(self.folder.parent, self.folder.name, temporary.name)
             self._fill(temporary, model, state, position, healthy)
             yield temporary
         except Exception:

@@ -8,12 +8,13 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.files import own_folder, read_bytes
 from counterpoise.jsonio import read_json
 from counterpoise.paths import user_path
 from counterpoise.storage import Storage
@@ -107,7 +108,7 @@ class TensorBoard(Tracker):
     def on_result(self, result: Mapping[str, Any]) -> None:
         """The pictures of the run folder."""
         for path in sorted((self.folder / "plots").glob("*.png")):
-            picture = path.read_bytes()
+            picture = read_bytes(path)
             width, height = struct.unpack(">II", picture[16:24])  # of the header, which is always the first chunk
             image = self._summary.Image(width=width, height=height, colorspace=4, encoded_image_string=picture)
             self._add(self._summary.Value(tag=path.stem, image=image))
@@ -142,6 +143,11 @@ class TensorBoard(Tracker):
         return buffer.getvalue()
 
     def _write(self) -> None:
+        self._storage.attempt("tracker tensorboard", self.folder, self._flush, required=False)
+
+    def _flush(self) -> None:
+        """Raises ``OSError``, also for a link in the place of a folder in the run folder."""
         assert self._file is not None
-        write: Callable[[], None] = self._file.flush
-        self._storage.attempt("tracker tensorboard", self.folder, write, required=False)
+        given = user_path(self.config.folder, "tracker.tensorboard.folder")
+        own_folder(given) if given.is_absolute() else own_folder(self.folder, *given.parts)
+        self._file.flush()

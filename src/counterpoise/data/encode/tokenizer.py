@@ -16,6 +16,7 @@ from counterpoise.data.cache import dataset_fingerprint
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail, first_line
+from counterpoise.files import read_text
 from counterpoise.pretrained import Origin
 from counterpoise.pretrained import load_tokenizer as load_pretrained
 
@@ -96,7 +97,7 @@ def load_tokenizer(path: Path, *, split_special_tokens: bool = True) -> Tokenize
         path: of its file.
         split_special_tokens: whether "<pad>" written in a text is text; its file does not say it.
     """
-    tokenizer = Tokenizer.from_str(_without_padding(path.read_text(encoding="utf-8")))
+    tokenizer = Tokenizer.from_str(_without_padding(read_text(path)))
     tokenizer.encode_special_tokens = split_special_tokens
     return tokenizer
 
