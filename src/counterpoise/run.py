@@ -37,6 +37,7 @@ from counterpoise.plan import Plan, describe, describe_parameters, detect, make_
 from counterpoise.preemption import Leavings
 from counterpoise.preparation import Preparation
 from counterpoise.reports.after import explained
+from counterpoise.reports.pictures.run import draw_missing
 from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import earlier_result, show_result
 from counterpoise.tracking.console import make_console
@@ -109,6 +110,7 @@ def _run(
             raise
         log.warning("This run has finished, but could not be made again: %s", error)
         return _show_finished(console, result, run_folder)
+    plots = experiment.sections["report"].plots
     branch_facts = _branch_facts(branches)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
@@ -161,6 +163,8 @@ def _run(
         settings = settings_fingerprint(config, data_fingerprint, settled, branch_facts)
         result = earlier_result(run_folder.result, settings)
         if result is not None:
+            if plots:
+                draw_missing(run_folder.path)
             return _show_finished(console, result, run_folder)
         ready = replace(job(), plan=settled, settings=settings)
         trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
@@ -169,7 +173,6 @@ def _run(
         run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
         if measured is not None:
             storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, model))
-        plots = experiment.sections["report"].plots
         with explained(console, folder, protocol, storage, plots=plots), run_folder.recording(storage):
             log.info("Command: %s", " ".join(sys.argv))
             with ready.trackers:
