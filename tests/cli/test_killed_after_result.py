@@ -1,4 +1,4 @@
-"""A run that is killed, or whose disk fails, while it writes what stands beside its result."""
+"""A run that is killed, or whose disk fails, while it writes what stands beside its result; and others who look on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from cli_command import SMALL, Answer
 from test_storage_command import without_times
 
 from counterpoise import job
-from counterpoise.cli.exits import EXIT_OK
+from counterpoise.cli.evaluate import evaluate
+from counterpoise.cli.exits import EXIT_OK, EXIT_USER
+from counterpoise.cli.predict import predict
+from counterpoise.cli.report import report
 from counterpoise.jsonio import read_json
+from counterpoise.tracking.files import FileRecorder
 from counterpoise.tracking.relay import Trackers
 
 Train = Callable[..., Answer]
@@ -78,3 +82,25 @@ def test_pictures_that_a_disk_refused_are_drawn_when_the_run_is_repeated(
     assert answer.code == EXIT_OK, answer
     assert "This run has finished already." in answer.out
     assert "confusion_matrix" in pictures(fresh / "run")
+
+
+def test_other_commands_while_training_goes_on(train: Train, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = []
+    original = FileRecorder.on_epoch
+
+    def ask_others(self: FileRecorder, event: Any) -> None:
+        original(self, event)
+        codes.append(predict(["run=run", "input=tiny.csv"]))
+        codes.append(evaluate(["run=run", "out=measured"]))
+        codes.append(report(["run"]))
+
+    monkeypatch.setattr(FileRecorder, "on_epoch", ask_others)
+    answer = train(*SMALL, "train.epochs=2", "hydra.run.dir=run", folder=fresh)
+    assert answer.code == EXIT_OK, answer
+    assert codes == [EXIT_USER, EXIT_USER, EXIT_OK] * 2
+    assert answer.err.count("is a run that has not finished: it has no result.json. Finish it with resume=run") == 4
+    assert not (fresh / "measured").exists()
+    assert (fresh / "run" / "report" / "report.html").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(fresh)
+    assert predict(["run=run", "input=tiny.csv"]) == EXIT_OK

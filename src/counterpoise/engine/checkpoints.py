@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO, Any
 
 import torch
@@ -177,6 +178,8 @@ class CheckpointStore:
             "versions": _versions(),
         }
         write_manifest(temporary, manifest)
+        with suppress(PermissionError):  # safetensors gives its file to the owner alone, whatever the umask says
+            (temporary / MODEL).chmod(S_IMODE((temporary / MANIFEST).stat().st_mode))
         for path in temporary.iterdir():
             _sync_file(path)
         _sync_folder(temporary)

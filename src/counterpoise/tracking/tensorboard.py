@@ -23,6 +23,9 @@ from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
 
+PREFIX = "events.out.tfevents."
+"""How TensorBoard knows its files, which it reads in the order of their names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorBoardConfig(TrackerConfig):
@@ -62,8 +65,9 @@ class TensorBoard(Tracker):
         self._write()
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
-        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._file = AppendedFile(self.folder / user_path(self.config.folder, "tracker.tensorboard.folder") / name)
+        folder = self.folder / user_path(self.config.folder, "tracker.tensorboard.folder")
+        name = f"{PREFIX}{_later(folder)}.{socket.gethostname()}.{os.getpid()}"
+        self._file = AppendedFile(folder / name)
         self._step = plan["position"]["update"]
         start = self._session(status=self._session.START)
         first = self._record(file_version="brain.Event:2") + self._record(step=self._step + 1, session_log=start)
@@ -151,3 +155,9 @@ class TensorBoard(Tracker):
         given = user_path(self.config.folder, "tracker.tensorboard.folder")
         own_folder(given) if given.is_absolute() else own_folder(self.folder, *given.parts)
         self._file.flush()
+
+
+def _later(folder: Path) -> int:
+    """The time in nanoseconds, or one behind the newest file's: the clock may have gone back since."""
+    stamps = (path.name.removeprefix(PREFIX).partition(".")[0] for path in folder.glob(f"{PREFIX}*"))
+    return max([time.time_ns(), *(int(stamp) + 1 for stamp in stamps if stamp.isdecimal())])
