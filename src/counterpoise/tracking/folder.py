@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -388,10 +388,16 @@ def write_predictions(
     probabilities: NDArray[np.float64],
     **columns: object,
 ) -> None:
-    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically.
+    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically; see :func:`predictions`."""
+    write_atomically(path, predictions(rows, labels, probabilities, **columns))
+
+
+def predictions(
+    rows: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float64], **columns: object
+) -> Callable[[IO[bytes]], None]:
+    """What writes such a table into a file.
 
     Args:
-        path: of the file.
         rows: ``[N]``.
         labels: class indices, ``[N]``.
         probabilities: ``[N, C]``.
@@ -399,4 +405,8 @@ def write_predictions(
     """
     lists = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
     table = pa.table({"row": rows, "label": labels, "probabilities": lists, **columns})
-    write_atomically(path, lambda file: pq.write_table(table, file))
+
+    def write(file: IO[bytes]) -> None:
+        pq.write_table(table, file)
+
+    return write

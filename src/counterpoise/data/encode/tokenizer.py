@@ -17,6 +17,7 @@ from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail, first_line
 from counterpoise.files import read_text
+from counterpoise.jsonio import write_bytes
 from counterpoise.pretrained import Origin
 from counterpoise.pretrained import load_tokenizer as load_pretrained
 
@@ -84,7 +85,8 @@ def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Given
         learnt = train_bpe(train, vocab_size)
         learnt.encode_special_tokens = True
         given = Given(learnt, pad_id(learnt))
-    given.tokenizer.save(str(folder / TOKENIZER))
+    # Its own save() raises a plain Exception over a full disk.
+    write_bytes(folder / TOKENIZER, given.tokenizer.to_str(pretty=True).encode())
     loaded = load_tokenizer(folder / TOKENIZER, split_special_tokens=given.tokenizer.encode_special_tokens)
     return Given(loaded, given.pad_id)
 
