@@ -23,6 +23,7 @@ from counterpoise.decision import Decision, DecisionConfig, decide
 from counterpoise.engine.evaluation import Predictions, SplitBatches, predict
 from counterpoise.engine.memory import MemoryPlan
 from counterpoise.errors import UserError
+from counterpoise.files import check_regular
 from counterpoise.losses import Loss
 from counterpoise.measuring import groups_of
 from counterpoise.metrics import ObjectiveConfig, classification_metrics
@@ -125,7 +126,7 @@ class Alone:
 
 
 def _probabilities(path: Path, split: Records) -> NDArray[np.float64]:
-    table = pq.read_table(path)
+    table = pq.read_table(check_regular(path))
     if not np.array_equal(table["row"].to_numpy(), split.rows):
         raise ValueError(f"{path.name} is of other rows")
     column = table["probabilities"].combine_chunks()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -21,8 +21,8 @@ from counterpoise.decision import Decision, DecisionConfig
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import UserError, fail, near
 from counterpoise.job import build_loss
-from counterpoise.jsonio import read_json, to_plain, write_json
-from counterpoise.measuring import calibration, figures, keep
+from counterpoise.jsonio import as_bytes, read_json, to_plain, write_together
+from counterpoise.measuring import answers, calibration, figures
 from counterpoise.metrics import ObjectiveConfig
 from counterpoise.names import LONGEST_FILE, distinct
 from counterpoise.opening import OpenedModel, open_model, open_run, told_split
@@ -103,8 +103,12 @@ def evaluate(config: EvaluateConfig, console: Console) -> Path:
     }
     path = _path(config, answered.name)
     try:
-        keep(path.with_suffix(".parquet"), found, answered.records)
-        write_json(path, summary)
+        table, content = answers(found, answered.records), as_bytes(summary)
+        writers: dict[str, Callable[[IO[bytes]], object]] = {
+            path.with_suffix(".parquet").name: table,
+            path.name: lambda file: file.write(content),
+        }
+        write_together(path.parent, writers)
     except OSError as error:
         raise fail(near(path.parent), f"cannot be written: {error}.", "Name another folder with out=...") from error
     _show(console, summary, decision, path)

@@ -38,7 +38,7 @@ from counterpoise.guards.config import GuardConfig
 from counterpoise.guards.early_stopping import EarlyStopping
 from counterpoise.guards.non_finite import NonFiniteGuard
 from counterpoise.guards.signals import SignalGuard
-from counterpoise.jsonio import write_sealed
+from counterpoise.jsonio import write_bytes, write_sealed
 from counterpoise.losses import Loss, LossContext
 from counterpoise.measuring import calibration, figures, groups_of, keep
 from counterpoise.metrics import Objective
@@ -55,7 +55,7 @@ from counterpoise.storage import Storage
 from counterpoise.tracking.alarms import AlarmRecorder
 from counterpoise.tracking.console import ConsoleObserver
 from counterpoise.tracking.files import FileRecorder
-from counterpoise.tracking.folder import RunFolder, write_bytes
+from counterpoise.tracking.folder import RunFolder
 from counterpoise.tracking.gradients import GradientRecorder
 from counterpoise.tracking.relay import Trackers
 
@@ -152,18 +152,18 @@ class Job:
         judged = self.protocol.of_result(self.folder.path, result)
         if judged is not None:
             result["protocol"] = judged
+        # The pictures come before the result: a run that is killed here has none, and draws them when it is repeated.
+        if self.experiment.sections["report"].plots:
+            path = self.folder.path / PLOTS
+            with self.signals.deferring():  # what takes seconds must not cost the result
+                self.storage.attempt(path.name, path, lambda: draw_run(self.folder.path, result), required=False)
         self.storage.insist(
             self.folder.result.name, self.folder.result, lambda: write_sealed(self.folder.result, result)
         )
-        self._draw()
+        if history.verdict.decision < Decision.ABORT:
+            self.signals.obey()
         self.trackers.on_result(result)
         return result
-
-    def _draw(self) -> None:
-        """Pictures of the run, which can do without them."""
-        if self.experiment.sections["report"].plots:
-            path = self.folder.path / PLOTS
-            self.storage.attempt(path.name, path, lambda: draw_run(self.folder.path), required=False)
 
     def _baselines(self, cache: Cache) -> dict[str, Any]:
         """The baselines' figures; their answers are left in the run folder."""

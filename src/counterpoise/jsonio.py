@@ -98,7 +98,12 @@ def dumps(value: object, indent: int | None = 2) -> str:
 
 def write_json(path: Path, value: object) -> None:
     """Replace ``path`` by ``value`` as JSON, atomically."""
-    write_atomically(path, lambda file: file.write((dumps(value) + "\n").encode()))
+    write_bytes(path, as_bytes(value))
+
+
+def as_bytes(value: object) -> bytes:
+    """``value`` as the content of a JSON file."""
+    return (dumps(value) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -164,18 +169,40 @@ def remove(path: Path) -> None:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Call ``write`` on a temporary file beside ``path``, flush it to disk, then rename it into place.
 
-    If that fails, ``path`` stays as it was and the temporary file is removed.
+    A link at ``path`` is replaced, not followed. If writing fails, ``path`` stays as it was and the temporary file is
+    removed. The folder may be reached through links; those of a run are made by :func:`counterpoise.files.own_folder`.
 
     Raises:
         OSError: if the folder cannot be written, and whatever ``write`` raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_together(path.parent, {path.name: write})
+
+
+def write_together(folder: Path, writers: Mapping[str, Callable[[IO[bytes]], object]]) -> None:
+    """As :func:`write_atomically` for several files of a folder: none is replaced before all are on the disk.
+
+    Args:
+        folder: made if it is not there.
+        writers: by name of the file, what writes its content.
+
+    Raises:
+        OSError: if the folder cannot be written, and whatever a writer raises.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporaries = {name: folder / f".{name}.{secrets.token_hex(4)}" for name in writers}
     try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for name, write in writers.items():
+            with temporaries[name].open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, temporary in temporaries.items():
+            temporary.replace(folder / name)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by these bytes, atomically. Raises ``OSError``."""
+    write_atomically(path, lambda file: file.write(content))

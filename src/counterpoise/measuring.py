@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.data.records import Records
 from counterpoise.engine.evaluation import Predictions
+from counterpoise.jsonio import write_atomically
 from counterpoise.metrics import by_criterion, calibration_error
-from counterpoise.tracking.folder import write_predictions
+from counterpoise.tracking.folder import predictions
 
 
 def figures(found: Predictions, records: Records) -> dict[str, Any]:
@@ -48,8 +50,13 @@ def keep(path: Path, found: Predictions, records: Records) -> None:
     Raises:
         OSError: if it cannot be written.
     """
+    write_atomically(path, answers(found, records))
+
+
+def answers(found: Predictions, records: Records) -> Callable[[IO[bytes]], None]:
+    """What writes that file."""
     groups = {"group": _aligned(records, "group", found.rows)} if records.has("group") else {}
-    write_predictions(path, found.rows, found.labels, found.probabilities, predicted=found.predicted, **groups)
+    return predictions(found.rows, found.labels, found.probabilities, predicted=found.predicted, **groups)
 
 
 def groups_of(records: Records, rows: NDArray[np.int64]) -> NDArray[Any] | None:

@@ -38,6 +38,7 @@ from counterpoise.plan import Plan, describe, describe_parameters, detect, make_
 from counterpoise.preemption import Leavings
 from counterpoise.preparation import Preparation
 from counterpoise.reports.after import explained
+from counterpoise.reports.pictures.run import draw_missing
 from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import earlier_result, show_result
 from counterpoise.tracking.console import make_console
@@ -110,6 +111,7 @@ def _run(
             raise
         log.warning("This run has finished, but could not be made again: %s", error)
         return _show_finished(console, result, run_folder)
+    plots = experiment.sections["report"].plots
     branch_facts = _branch_facts(branches)
     protocol = Protocol(experiment.sections["protocol"])
     if not run_folder.result.exists():  # one that has finished was judged then
@@ -162,6 +164,8 @@ def _run(
         settings = settings_fingerprint(config, data_fingerprint, settled, branch_facts)
         result = earlier_result(run_folder.result, settings)
         if result is not None:
+            if plots:
+                draw_missing(run_folder.path)
             return _show_finished(console, result, run_folder)
         ready = replace(job(), plan=settled, settings=settings)
         trainer = ready.build(loss, objective)  # what can be refused is refused before anything is written
@@ -170,9 +174,8 @@ def _run(
         run_folder.claim(config, metadata, invocation.hydra_files, ready.encoded.artefacts)
         if measured is not None:
             storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, model))
-        plots = experiment.sections["report"].plots
         with (
-            explained(console, folder, protocol, storage, plots=plots),
+            explained(console, folder, protocol, storage),
             run_folder.recording(storage),
             as_out_of_memory("the run, outside of training"),
         ):

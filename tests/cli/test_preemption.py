@@ -126,7 +126,7 @@ def test_a_signal_before_the_first_checkpoint_and_after_the_last(
     assert answer.code == EXIT_PREEMPTED
     said = "no checkpoint was written yet. To continue: resume=run, which starts at the beginning."
     assert answer.err.strip() == f"SIGTERM was received; {said}"
-    monkeypatch.setattr("counterpoise.job.draw_run", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("counterpoise.job.draw_run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     answer = train("resume=run", "report.plots=true", folder=fresh)
     monkeypatch.undo()
     assert answer.code == EXIT_PREEMPTED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,9 @@ from counterpoise.config.experiment import FREE
 from counterpoise.errors import UserError
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.storage import Storage
+from counterpoise.tracking import folder as run_folder
 from counterpoise.tracking.folder import FolderInUseError, RunFolder, decisive, differences, write_predictions
+from mutations import contents
 
 CONFIG: dict[str, Any] = {
     "seed": 1,
@@ -67,6 +71,24 @@ def test_checksums_of_artefacts_are_kept_and_come_to_an_older_run(folder: RunFol
         }
         assert read_json(folder.metadata)["plan"]["total_updates"] == 10
         assert (folder.path / "tokenizer.json").read_bytes() == content
+
+
+def test_a_claim_that_the_disk_refuses_takes_nothing_of_the_run_away(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.checkpoints / "last").mkdir()
+    (folder.checkpoints / "last" / "state.pt").write_bytes(b"hours of work")
+    before = contents(folder.path)
+    source = tmp_path / "tokenizer.json"
+    source.write_bytes(b"made again by another version")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run_folder, "write_json", full)
+    with pytest.raises(UserError, match="No space left"):
+        folder.claim(CONFIG, FACTS, {}, {"tokenizer.json": source})
+    assert contents(folder.path) == before
 
 
 def test_another_config_is_refused_naming_every_difference(folder: RunFolder) -> None:

@@ -98,6 +98,17 @@ def test_a_resumed_run_hides_what_was_written_behind_the_checkpoint(folder: Path
     assert scalars(folder)["update/loss"] == [(1, 0.1), (2, 0.2)]
 
 
+def test_a_clock_that_went_back_hides_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard reads files by name, and what a resumed run wrote has to come last."""
+    for stamp, loss in ((2_000, 0.5), (1_000, 0.25)):
+        monkeypatch.setattr("counterpoise.tracking.tensorboard.time.time_ns", lambda stamp=stamp: stamp)
+        tracker = opened(folder)
+        tracker.on_start(plan(update=0))
+        tracker.on_update(update(1, loss))
+        tracker.on_end("finished")
+    assert scalars(folder)["update/loss"] == [(1, 0.25)]
+
+
 def test_an_epoch_that_a_kill_took_is_there_again(folder: Path) -> None:
     from dataclasses import asdict
 

@@ -18,6 +18,7 @@ from counterpoise.errors import (
     StorageError,
     TrainingAbortedError,
     UserError,
+    fail,
 )
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
@@ -72,6 +73,9 @@ def report(error: BaseException) -> int:
     if isinstance(error, TrainingAbortedError):
         print(f"Training was aborted. {error}", file=sys.stderr)
         return EXIT_FAILED_PROTOCOL if isinstance(error, FailedProtocolError) else EXIT_FAULT
+    if isinstance(error, PermissionError) and error.filename is not None:
+        print(_listing(_forbidden(error)), file=sys.stderr)
+        return EXIT_USER
     if isinstance(error, StorageError):
         print(f"The disk failed. {error}", file=sys.stderr)
         return EXIT_FAULT
@@ -95,6 +99,12 @@ def _unread(error: BaseException) -> bool:
     except OSError:  # it is no file
         return False
     return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _forbidden(error: PermissionError) -> UserError:
+    """What another user's file or folder is: even whether it is there cannot be seen."""
+    where = os.fsdecode(error.filename)
+    return fail(where, f"cannot be used: {error.strerror}.", "Ask its owner for permission, or name another one.")
 
 
 def _listing(error: UserError) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from counterpoise.cli.exits import EXIT_OK, attempt
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.files import own_folder
 from counterpoise.jsonio import remove, to_plain, write_atomically
 from counterpoise.paths import user_path
 from counterpoise.reports.diagnosis import diagnose
@@ -67,8 +68,9 @@ def _report(options: argparse.Namespace) -> int:
         print(json.dumps(to_plain([as_json(read_run(folder)) for folder in folders]), indent=2))  # ASCII: any terminal
         return EXIT_OK
     averages = [_members(text) for text in options.average]
-    out = None if options.text else options.out or _default(options.paths)
-    with nullcontext() if out is None else _taken_back(out):
+    home, names = (options.out, ()) if options.out else _default(options.paths)
+    out = None if options.text else home.joinpath(*names)
+    with nullcontext() if out is None else _taken_back(home, *names):
         from counterpoise.reports.compare import make_report  # 1 s, which --help need not take
 
         made = make_report(folders, title=f"Runs of {', '.join(map(str, options.paths))}", averages=averages)
@@ -87,22 +89,28 @@ def _members(text: str) -> list[str]:
     return names
 
 
-def _default(paths: Sequence[Path]) -> Path:
-    return paths[0] / FOLDER if len(paths) == 1 else Path(FOLDER)
+def _default(paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+    """A folder, and the names below it that must not be links: that of the report in a run's or a multirun's."""
+    return (paths[0], (FOLDER,)) if len(paths) == 1 else (Path(FOLDER), ())
 
 
 @contextmanager
-def _taken_back(out: Path) -> Iterator[None]:
-    """Make sure that the folder can be written before anything is computed.
+def _taken_back(home: Path, *names: str) -> Iterator[None]:
+    """Make sure that a folder can be written before anything is computed.
 
     Folders that were made for it are removed again if anything raises while inside, Ctrl-C too.
+
+    Args:
+        home: a folder, perhaps by a link.
+        names: of those below it, which are no links.
 
     Raises:
         UserError: if it cannot be written.
     """
+    out = home.joinpath(*names)
     missing = [place for place in (out, *out.parents) if not place.exists()]
     try:
-        _try_writing(out)
+        _try_writing(home, *names)
         yield
     except BaseException:
         with suppress(OSError):  # what raised is told, not this
@@ -113,9 +121,11 @@ def _taken_back(out: Path) -> Iterator[None]:
         raise
 
 
-def _try_writing(out: Path) -> None:
+def _try_writing(home: Path, *names: str) -> None:
+    out = home.joinpath(*names)
     trial = out / ".trial"
     try:
+        own_folder(home, *names)
         write_atomically(trial, lambda file: file.write(b"trial"))
         trial.unlink()
     except OSError as error:

@@ -312,7 +312,11 @@ def _remove_if_idle(folder: Path) -> None:
 
 
 def _summarise() -> int:
-    """After a multirun, show its jobs; returns the exit code that they deserve."""
+    """After a multirun, show its jobs; returns the exit code that they deserve.
+
+    Raises:
+        StorageError: if the summary cannot be written.
+    """
     multirun = Multirun.current
     if multirun is None:
         return EXIT_OK
@@ -321,7 +325,12 @@ def _summarise() -> int:
     from counterpoise.sweeps.summary import summarise
     from counterpoise.tracking.mlflow_sweep import end_sweep
 
-    summaries = summarise(multirun.path, jobs, report=multirun.reports)
+    try:
+        summaries = summarise(multirun.path, jobs, report=multirun.reports)
+    except OSError as error:
+        what = f"the summary of the jobs could not be written: {error.strerror or error}."
+        how = "Free some space, and give the same command again: a job that has finished is not trained again."
+        raise StorageError(Problem(str(multirun.path), what, how)) from error
     _show_warnings()
     end_sweep(multirun.path, jobs, [job.status for job in summaries])
     return gravest(*(_code_of_job(job) for job in summaries))

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.config.experiment import FREE
 from counterpoise.config.overrides import quoted, settings_name, typed
 from counterpoise.errors import fail, nearest
+from counterpoise.files import check_regular
 from counterpoise.paths import user_path
 
 UNKNOWN = "unrecognized arguments: "
@@ -91,7 +92,7 @@ def _take_up(arguments: list[str], options: argparse.Namespace) -> list[str]:
 def _options_of(folder: Path) -> list[tuple[str, str]]:
     """With which options a run found its configs, and their values: a run saves none of them, see below."""
     try:
-        hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
+        hydra = OmegaConf.load(check_regular(folder / ".hydra" / "hydra.yaml")).hydra
         sources = [(str(each.provider), str(each.path), str(each.schema)) for each in hydra.runtime.config_sources]
         name = str(hydra.job.config_name)
     except Exception:  # YAML's own errors, another shape: Hydra says what it does not find
@@ -125,7 +126,7 @@ def saved_overrides(folder: Path) -> list[str]:
     if not saved.is_file():
         raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", runs_near(folder))
     try:
-        content = OmegaConf.load(saved)
+        content = OmegaConf.load(check_regular(saved))
     except Exception as error:  # YAML's own errors, wrong encodings, ...
         reason = " ".join(str(error).split())
         raise fail(str(saved), f"cannot be read: {reason}.", "Start the run again without resume.") from error

@@ -117,7 +117,8 @@ def folder_checksums(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[str]:
-    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """All that is no folder: a FIFO in the place of a file, or beside the files, is damage."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     return sorted(name for name in files if name != MANIFEST)
 
 
@@ -218,9 +219,9 @@ class Cache:
     def _entry(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], hours: float | None) -> Path:
         name = f"{kind}-{fingerprint(key)}"
         final = self.root / name
-        if final.exists() and _flaw(final, key, hours) is None:
-            return final  # entries come whole by renaming: reading needs no lock, nor a folder that can be written
         try:
+            if final.exists() and _flaw(final, key, hours) is None:
+                return final  # entries come whole by renaming: reading needs no lock, nor a folder that can be written
             self.root.mkdir(parents=True, exist_ok=True)
             with FileLock(self.root / f"{name}.lock"):
                 if os.path.lexists(final):  # whatever it is: a link that leads nowhere is in the way too
@@ -242,9 +243,9 @@ class Cache:
         Raises:
             UserError: if the cache's folder cannot be written. One with entries may be read-only: they can be read.
         """
-        missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
-        trial = self.root / ".trial"
+        trial, missing = self.root / ".trial", list[Path]()
         try:
+            missing += [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
             if not any(self.root.iterdir()):
                 trial.write_bytes(b"trial")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO, Any
 
 import torch
@@ -30,6 +31,7 @@ from torch import nn
 from counterpoise.allocation import is_out_of_memory
 from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.files import own_folder
 from counterpoise.jsonio import SEAL, read_json, remove
 
 log = logging.getLogger(__name__)
@@ -152,7 +154,7 @@ class CheckpointStore:
         temporary = self.folder / f".{name}.writing"
         remove(temporary)
         try:
-            temporary.mkdir(parents=True)
+            own_folder(self.folder.parent, self.folder.name, temporary.name)
             self._fill(temporary, model, state, position, healthy)
             yield temporary
         except Exception:
@@ -179,6 +181,8 @@ class CheckpointStore:
             "versions": _versions(),
         }
         write_manifest(temporary, manifest)
+        with suppress(PermissionError):  # safetensors gives its file to the owner alone, whatever the umask says
+            (temporary / MODEL).chmod(S_IMODE((temporary / MANIFEST).stat().st_mode))
         for path in temporary.iterdir():
             _sync_file(path)
         _sync_folder(temporary)

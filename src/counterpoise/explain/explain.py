@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -20,7 +20,8 @@ from counterpoise.explain.evidence import evidence_figures
 from counterpoise.explain.pages import chosen_examples, page, prediction_entry
 from counterpoise.explain.picture import draw_examples, draw_overview
 from counterpoise.explain.queries import chunk_figures, query_figures
-from counterpoise.jsonio import dumps, write_atomically, write_json
+from counterpoise.files import own_folder
+from counterpoise.jsonio import as_bytes, dumps, write_together
 from counterpoise.opening import OpenedRun, open_run, saved_probabilities, told_split
 from counterpoise.paths import user_path
 
@@ -75,8 +76,7 @@ def explain(config: ExplainConfig, console: Console) -> Path:
         "queries": query_figures(account),
         "chunks": chunk_figures(account),
     }
-    folder = opened.run.folder / "explanations" / split if config.out is None else user_path(config.out, "out")
-    _write(folder, account, summary, config)
+    folder = _write(opened, account, summary, config)
     _show(console, account, summary, folder)
     return folder
 
@@ -107,24 +107,36 @@ def _furthest(opened: OpenedRun, split: str, account: Account) -> float | None:
     return furthest
 
 
-def _write(folder: Path, account: Account, summary: Mapping[str, Any], config: ExplainConfig) -> None:
+def _write(opened: OpenedRun, account: Account, summary: Mapping[str, Any], config: ExplainConfig) -> Path:
+    """Write all of it; returns the folder.
+
+    Raises:
+        UserError: if it cannot be written, or lies behind a link in the run folder.
+    """
+    names = ("explanations", str(summary["split"])) if config.out is None else ()
+    home = opened.run.folder if config.out is None else user_path(config.out, "out")
+    folder = home.joinpath(*names)
     examples = chosen_examples(account, config.examples)
     entries = (prediction_entry(account, index, config.chunks) for index in range(len(account)))
     lines = (dumps(entry, indent=None) for entry in entries)
+    title = f"Why {summary['model']} answers as it does: {summary['split']} split of {summary['run']}"
+    text = page(title, account, summary, examples, pictures=bool(examples))
+    pictured = examples[:: max(1, -(-len(examples) // PICTURED))] if examples else []
+    writers: dict[str, Callable[[IO[bytes]], object]] = {
+        "predictions.jsonl": lambda file: file.writelines(f"{line}\n".encode() for line in lines),
+        "summary.json": lambda file: file.write(as_bytes(summary)),
+        "overview.png": lambda file: draw_overview(file, account, summary),
+        "explanations.md": lambda file: file.write(text.encode()),
+    }
+    if pictured:
+        writers["attention.png"] = lambda file: draw_examples(file, account, pictured)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "predictions.jsonl", lambda file: file.writelines(f"{x}\n".encode() for x in lines))
-        write_json(folder / "summary.json", summary)
-        (folder / "attention.png").unlink(missing_ok=True)  # of an earlier explanation with examples
-        if examples:
-            pictured = examples[:: max(1, -(-len(examples) // PICTURED))]
-            write_atomically(folder / "attention.png", lambda file: draw_examples(file, account, pictured))
-        write_atomically(folder / "overview.png", lambda file: draw_overview(file, account, summary))
-        title = f"Why {summary['model']} answers as it does: {summary['split']} split of {summary['run']}"
-        text = page(title, account, summary, examples, pictures=bool(examples))
-        write_atomically(folder / "explanations.md", lambda file: file.write(text.encode()))
+        write_together(own_folder(home, *names), writers)
+        if not pictured:
+            (folder / "attention.png").unlink(missing_ok=True)  # of an earlier explanation with examples
     except OSError as error:
         raise fail(str(folder), f"cannot be written: {error}.", "Name another folder with out=...") from error
+    return folder
 
 
 def _show(console: Console, account: Account, summary: Mapping[str, Any], folder: Path) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from counterpoise.allocation import is_out_of_memory
 from counterpoise.errors import first_line
+from counterpoise.files import check_regular
 from counterpoise.metrics import predicted_classes
 
 Ints = NDArray[np.int64]
@@ -111,7 +112,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(check_regular(path)) as file:
             table = file.read()
     except FileNotFoundError as error:
         raise UnusableError(f"{path} is missing.") from error

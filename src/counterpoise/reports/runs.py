@@ -13,6 +13,7 @@ from typing import Any
 from counterpoise.config.schema import parse
 from counterpoise.errors import Problem, UserError
 from counterpoise.events import Health
+from counterpoise.files import read_text
 from counterpoise.metrics import BestEpoch, Objective, ObjectiveConfig, Standing, standing
 from counterpoise.reports.reading import find, finite, items, load, number, section, whole, word
 
@@ -236,7 +237,7 @@ def _epoch(node: Mapping[str, Any], index: int) -> EpochRecord:
 
 def _updates(path: Path, problems: list[str]) -> Iterator[UpdateRecord]:
     try:
-        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+        lines = read_text(path, "replace").split("\n")
     except FileNotFoundError:
         return
     except OSError as error:

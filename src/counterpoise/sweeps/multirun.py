@@ -18,9 +18,20 @@ from omegaconf.errors import OmegaConfBaseException
 from counterpoise.config.credentials import check_composed
 from counterpoise.config.overrides import typed
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.files import check_own_files, check_own_folders, own_folder, read_bytes
+from counterpoise.jsonio import write_bytes
 from counterpoise.sweeps.search import check_search, swept
 
 log = logging.getLogger(__name__)
+
+
+FILES = (
+    *("multirun.yaml", "optimization_results.yaml", "summary.json", "out_of_fold.parquet"),
+    *(".mlflow.json", ".mlflow.json.lock"),
+)
+"""What is written into a multirun's folder, by Hydra too, which follows links."""
+FOLDERS = ("report", "plots")
+"""Its folders beside those of jobs."""
 
 
 class Refused(BaseException):
@@ -28,6 +39,11 @@ class Refused(BaseException):
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    remedy = "Remove what is in the way, free some space, or name another folder with hydra.sweep.dir=..."
+    return fail(str(folder), f"the multirun's folder cannot be written: {error}.", remedy)
 
 
 def _check_counts(config: DictConfig) -> None:
@@ -95,14 +111,22 @@ class Multirun(Callback):
         except Exception as error:
             raise Refused(error) from None
         self.path = Path(config.hydra.sweep.dir)
+        try:
+            check_own_folders(self.path, FOLDERS)
+            check_own_files(self.path, FILES)
+        except OSError as error:
+            raise Refused(_unwritable(self.path, error)) from error
         self.reports = OmegaConf.select(config, "report.multirun") is not False
         self.marks = self.path.absolute() / f".jobs-{secrets.token_hex(4)}"
         Multirun.current = self
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Mark a job as one of this command's."""
-        self.marks.mkdir(parents=True, exist_ok=True)
-        self._mark(config).write_text(config.hydra.runtime.output_dir, encoding="utf-8")
+        """Mark a job as one of this command's; without its mark nothing would be said of it at the end."""
+        try:
+            own_folder(self.path.absolute(), self.marks.name)
+            write_bytes(self._mark(config), os.fsencode(config.hydra.runtime.output_dir))
+        except OSError as error:
+            raise Refused(_unwritable(self.path, error)) from error
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Take the mark of a dry run back."""
@@ -123,6 +147,6 @@ class Multirun(Callback):
     def jobs(self) -> list[Path]:
         """The folders of all jobs that were started, once each; the marks are gone afterwards."""
         marks = self.started
-        folders = sorted({mark.read_text(encoding="utf-8") for mark in marks})
+        folders = sorted({os.fsdecode(read_bytes(mark)) for mark in marks})
         shutil.rmtree(self.marks, ignore_errors=True)
         return [Path(folder if self.path.is_absolute() else os.path.relpath(folder)) for folder in folders]

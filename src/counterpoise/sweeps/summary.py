@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from counterpoise.files import check_regular, own_folder, read_text
 from counterpoise.jsonio import write_json
 from counterpoise.reports.jobs import JobSummary, collect, in_order, read_job
 from counterpoise.reports.means import aggregate
@@ -73,7 +74,7 @@ def _report(console: Console, sweep: Path, folders: Sequence[Path]) -> None:
         console.print("Writing the report ...")
     try:
         made = replace(make_report(folders, title=f"Multirun {sweep.name}"), paths=(str(sweep),))
-        page, *_ = write_report(made, sweep / "report")
+        page, *_ = write_report(made, own_folder(sweep, "report"))
         console.print(f"Report: {page}", soft_wrap=True)
     except Exception as error:
         why = str(error) or type(error).__name__
@@ -91,7 +92,7 @@ def _held_out(folder: Path) -> int:
 
     for name in ("predictions_test.parquet", "predictions_valid.parquet"):
         try:
-            return int(pq.read_metadata(folder / name).num_rows)
+            return int(pq.read_metadata(check_regular(folder / name)).num_rows)
         except (OSError, ValueError):  # not there, or damaged, which the report tells
             continue
     return 0
@@ -156,7 +157,7 @@ def _assignments(settings: Mapping[str, Any]) -> str:
 def _named_by_sweeper(path: Path) -> dict[str, Any]:
     """The parameters that Optuna's own file calls the best; none if it is damaged."""
     try:
-        return {str(key): value for key, value in OmegaConf.load(path).best_params.items()}
+        return {str(key): value for key, value in OmegaConf.create(read_text(path)).best_params.items()}
     except Exception:  # YAML's own errors, another shape, ...
         return {}
 

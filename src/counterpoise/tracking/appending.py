@@ -9,15 +9,16 @@ from io import FileIO
 from pathlib import Path
 
 from counterpoise.addresses import MaskedFormatter
-from counterpoise.files import open_to_append
-from counterpoise.jsonio import write_atomically
+from counterpoise.files import open_to_append, read_bytes
+from counterpoise.jsonio import write_bytes
 from counterpoise.storage import Storage
 
 
 class AppendedFile:
     """Records are added in memory and written by :meth:`flush`; what a disk refuses is written by a later one.
 
-    After a failed write the file is cut back to its last whole record before anything else is written.
+    After a failed write the file is cut back to its last whole record before anything else is written. A file with
+    several names (hard links) is replaced by a copy before the first record: the others keep what they have.
 
     Args:
         path: opened when first needed, and again after a failure.
@@ -59,7 +60,7 @@ class AppendedFile:
     def _replace(self) -> None:
         start = self._start
         if start is not None:
-            write_atomically(self.path, lambda file: file.write(start))
+            write_bytes(self.path, start)
             self._start = None
 
     def _append(self, records: list[bytes]) -> None:
@@ -74,6 +75,10 @@ class AppendedFile:
     def _opened(self) -> FileIO:
         if self._file is None:
             self._file = open_to_append(self.path)
+            if self._size is None and os.fstat(self._file.fileno()).st_nlink > 1:
+                self._file.close()
+                write_bytes(self.path, read_bytes(self.path))
+                self._file = open_to_append(self.path)
             size = os.fstat(self._file.fileno()).st_size
             if self._size is not None and size > self._size:
                 self._file.truncate(self._size)  # what a failed write left of a record

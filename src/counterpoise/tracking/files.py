@@ -9,6 +9,7 @@ from typing import Any
 
 from counterpoise.errors import fail
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.files import read_text
 from counterpoise.jsonio import dumps, write_json
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
@@ -38,7 +39,7 @@ class FileRecorder(BaseObserver):
 
     def _lines_up_to(self, update: int) -> list[str]:
         try:
-            content = self.folder.metrics.read_text(encoding="utf-8", errors="replace")
+            content = read_text(self.folder.metrics, "replace")
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-import os
 import re
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,8 @@ from counterpoise.addresses import without_credentials
 from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail, near
-from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
+from counterpoise.files import check_own_files, check_own_folders, own_folder, read_bytes
+from counterpoise.jsonio import read_json, to_plain, write_atomically, write_bytes, write_json
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import LogFile
 
@@ -36,8 +36,14 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 LOCK_POLL = 5.0
 """Seconds between two looks at whether a folder that is waited for is still there."""
-_FOLDERS = ("", ".hydra", "checkpoints", "checkpoints/best", "plots")
-"""Of a run's folder, those with files that are written under a temporary name first."""
+_FOLDERS = (".hydra", "checkpoints", "plots", "explanations", "report", "tensorboard", ".restoring")
+"""Below a run's folder, those that commands make."""
+_TIDIED = ("", ".hydra", "checkpoints", "checkpoints/best", "plots")
+"""Those with files that are written under a temporary name first."""
+_FILES = ("lr_finder.json", "lr_finder.png", "mlflow.json")
+"""In a run's folder, files without a property of :class:`RunFolder`."""
+_IN_THE_WAY = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EINVAL)
+"""Numbers of errors that tell of something in the place of a file or a folder."""
 TRIAL_BYTES = 1 << 16
 """Size of the file that tells whether a folder can be written."""
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
@@ -129,14 +135,15 @@ class RunFolder:
 
         Raises:
             FolderInUseError: if another process holds it even then.
-            UserError: if the folder cannot be written.
+            UserError: if the folder cannot be written, or a folder in it is a link, behind which nothing is changed.
         """
+        # filelock opens the file without following a link, and writes nothing into it.
         lock, deadline, told = FileLock(self.path / LOCK), time.monotonic() + wait, False
         while True:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=max(0.0, min(LOCK_POLL, deadline - time.monotonic())) if told else 0)
-                return lock
+                return self._checked(lock)
             except Timeout as error:
                 if time.monotonic() >= deadline:
                     what = "another process is training in this folder."
@@ -150,6 +157,15 @@ class RunFolder:
                 where = near(self.path)
                 tell(f"Another process trains in {where}: waiting for its result, {wait:g} seconds at most.")
                 told = True
+
+    def _checked(self, lock: FileLock) -> FileLock:
+        """The lock, released if this raises ``OSError``."""
+        try:
+            check_own_folders(self.path, _FOLDERS)
+        except OSError:
+            lock.release()
+            raise
+        return lock
 
     @contextmanager
     def held(
@@ -176,7 +192,7 @@ class RunFolder:
 
     def _tidy(self) -> None:
         """Remove temporary files that a process left when it was killed, or when the disk failed."""
-        for path in [path for folder in _FOLDERS for path in (self.path / folder).glob(".*")]:
+        for path in [path for folder in _TIDIED for path in (self.path / folder).glob(".*")]:
             if path.is_dir() and path.suffix == ".writing":
                 shutil.rmtree(path, ignore_errors=True)
             elif path.is_file() and _TEMPORARY.fullmatch(path.name):
@@ -220,16 +236,16 @@ class RunFolder:
         """
         before = set(self.path.rglob("*"))
         try:
-            self._try_places()
+            self._try_places(artefacts or {})
             sums = {name: self._keep(name, source) for name, source in (artefacts or {}).items()}
             if not self.metadata.exists():
                 for name, content in hydra.items():
-                    write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
+                    write_atomically(own_folder(self.path, ".hydra") / name, _yaml_writer(content))
                 write_json(self.metadata, {"format": FORMAT, "config": config, **facts, ARTEFACTS: sums})
             else:
-                before = read_json(self.metadata)
-                if before.get(ARTEFACTS, {}) != sums:  # of an earlier version, or made again on another machine
-                    write_json(self.metadata, {**before, ARTEFACTS: sums})
+                metadata = read_json(self.metadata)
+                if metadata.get(ARTEFACTS, {}) != sums:  # of an earlier version, or made again on another machine
+                    write_json(self.metadata, {**metadata, ARTEFACTS: sums})
         except OSError as error:
             self._take_back(before)
             raise self._unwritable(error) from error
@@ -248,30 +264,31 @@ class RunFolder:
         finally:
             self._take_back(before)
 
-    def _try_places(self) -> None:
-        """Raises ``OSError`` where files of a run cannot be written."""
-        for folder in (self.path, self.checkpoints):
+    def _try_places(self, artefacts: Iterable[str] = ()) -> None:
+        """Raises ``OSError`` where files of a run cannot be written.
+
+        A folder, a link or a FIFO in the place of a file that is only written hours later is found out now.
+        """
+        own = [self.metadata, self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report]
+        own += [path(split) for path in (self.predictions, self.baselines) for split in ("valid", "test")]
+        names = [str(path.relative_to(self.path)) for path in (*own, self.gradient_stats, self.gradient_picture)]
+        check_own_folders(self.path, _FOLDERS)
+        check_own_files(self.path, [*names, *_FILES, *artefacts], _FOLDERS)
+        for folder in (own_folder(self.path), own_folder(self.path, self.checkpoints.name)):
             _try_out(folder)
-        self._refuse_folders()
 
     def _unwritable(self, error: OSError) -> UserError:
-        remedy = "Free some space, change its permissions, or name another one."
+        if error.errno in _IN_THE_WAY:
+            remedy = "Remove it, or name another folder."
+        else:
+            remedy = "Free some space, change its permissions, or name another one."
         return fail(str(self.path), f"the run folder cannot be written: {error}.", remedy)
 
     def _keep(self, name: str, source: Path) -> str:
         """Copy a file into the folder; its checksum. Raises ``OSError``."""
-        content = source.read_bytes()
+        content = read_bytes(source)
         write_bytes(self.path / name, content)
         return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-    def _refuse_folders(self) -> None:
-        """A folder in the place of a file that is only written hours later is found out now. Raises ``OSError``."""
-        later = [self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report]
-        later += [self.gradient_stats, self.gradient_picture]
-        later += [path(split) for path in (self.predictions, self.baselines) for split in ("valid", "test")]
-        for path in later:
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
     def _take_back(self, before: Collection[Path]) -> None:
         for path in sorted(set(self.path.rglob("*")) - set(before), reverse=True):
@@ -354,17 +371,11 @@ def differences(before: object, now: object, where: str = "") -> list[Problem]:
 
 def _try_out(folder: Path) -> None:
     """Find out before training whether files of some size can be written and removed. Raises ``OSError``."""
-    folder.mkdir(parents=True, exist_ok=True)
     trial = folder / ".trial"
     try:
         write_bytes(trial, bytes(TRIAL_BYTES))
     finally:
         trial.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace ``path`` by these bytes, atomically. Raises ``OSError``."""
-    write_atomically(path, lambda file: file.write(content))
 
 
 def _yaml_writer(content: Any) -> Any:
@@ -378,10 +389,16 @@ def write_predictions(
     probabilities: NDArray[np.float64],
     **columns: object,
 ) -> None:
-    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically.
+    """``row``, ``label`` and ``probabilities`` (a list per row) as Parquet, atomically; see :func:`predictions`."""
+    write_atomically(path, predictions(rows, labels, probabilities, **columns))
+
+
+def predictions(
+    rows: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float64], **columns: object
+) -> Callable[[IO[bytes]], None]:
+    """What writes such a table into a file.
 
     Args:
-        path: of the file.
         rows: ``[N]``.
         labels: class indices, ``[N]``.
         probabilities: ``[N, C]``.
@@ -389,4 +406,8 @@ def write_predictions(
     """
     lists = pa.FixedSizeListArray.from_arrays(pa.array(probabilities.ravel()), probabilities.shape[1])
     table = pa.table({"row": rows, "label": labels, "probabilities": lists, **columns})
-    write_atomically(path, lambda file: pq.write_table(table, file))
+
+    def write(file: IO[bytes]) -> None:
+        pq.write_table(table, file)
+
+    return write

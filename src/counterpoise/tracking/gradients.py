@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import IO, Any
 
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.files import own_folder, read_text
 from counterpoise.inks import COLORS, GRID, INK
 from counterpoise.jsonio import parse_json, write_atomically, write_json
 from counterpoise.storage import Storage
@@ -62,9 +63,12 @@ class GradientRecorder(BaseObserver):
         content = self.stats()
         if len(self.components) > 1 and content["epochs"]:
             path = self.folder.gradient_picture
-            self.storage.attempt(
-                path.name, path, lambda: write_atomically(path, lambda file: draw(file, content)), required=False
-            )
+            self.storage.attempt(path.name, path, lambda: self._draw(content), required=False)
+
+    def _draw(self, content: Mapping[str, Any]) -> None:
+        path = self.folder.gradient_picture
+        folder = own_folder(self.folder.path, path.parent.name)
+        write_atomically(folder / path.name, lambda file: draw(file, content))
 
     def stats(self) -> dict[str, Any]:
         """The file's content: of finished epochs."""
@@ -104,7 +108,7 @@ def read_norms(path: Path, update: int) -> Norms:
 
 def _lines(path: Path) -> Iterator[Any]:
     try:
-        content = path.read_text(encoding="utf-8", errors="replace")
+        content = read_text(path, "replace")
     except OSError:
         return
     for line in content.splitlines():

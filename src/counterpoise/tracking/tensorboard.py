@@ -8,12 +8,13 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.files import own_folder, read_bytes
 from counterpoise.jsonio import read_json
 from counterpoise.paths import user_path
 from counterpoise.storage import Storage
@@ -21,6 +22,9 @@ from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
+
+PREFIX = "events.out.tfevents."
+"""How TensorBoard knows its files, which it reads in the order of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +65,9 @@ class TensorBoard(Tracker):
         self._write()
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
-        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self._file = AppendedFile(self.folder / user_path(self.config.folder, "tracker.tensorboard.folder") / name)
+        folder = self.folder / user_path(self.config.folder, "tracker.tensorboard.folder")
+        name = f"{PREFIX}{_later(folder)}.{socket.gethostname()}.{os.getpid()}"
+        self._file = AppendedFile(folder / name)
         self._step = plan["position"]["update"]
         start = self._session(status=self._session.START)
         first = self._record(file_version="brain.Event:2") + self._record(step=self._step + 1, session_log=start)
@@ -107,7 +112,7 @@ class TensorBoard(Tracker):
     def on_result(self, result: Mapping[str, Any]) -> None:
         """The pictures of the run folder."""
         for path in sorted((self.folder / "plots").glob("*.png")):
-            picture = path.read_bytes()
+            picture = read_bytes(path)
             width, height = struct.unpack(">II", picture[16:24])  # of the header, which is always the first chunk
             image = self._summary.Image(width=width, height=height, colorspace=4, encoded_image_string=picture)
             self._add(self._summary.Value(tag=path.stem, image=image))
@@ -142,6 +147,17 @@ class TensorBoard(Tracker):
         return buffer.getvalue()
 
     def _write(self) -> None:
+        self._storage.attempt("tracker tensorboard", self.folder, self._flush, required=False)
+
+    def _flush(self) -> None:
+        """Raises ``OSError``, also for a link in the place of a folder in the run folder."""
         assert self._file is not None
-        write: Callable[[], None] = self._file.flush
-        self._storage.attempt("tracker tensorboard", self.folder, write, required=False)
+        given = user_path(self.config.folder, "tracker.tensorboard.folder")
+        own_folder(given) if given.is_absolute() else own_folder(self.folder, *given.parts)
+        self._file.flush()
+
+
+def _later(folder: Path) -> int:
+    """The time in nanoseconds, or one behind the newest file's: the clock may have gone back since."""
+    stamps = (path.name.removeprefix(PREFIX).partition(".")[0] for path in folder.glob(f"{PREFIX}*"))
+    return max([time.time_ns(), *(int(stamp) + 1 for stamp in stamps if stamp.isdecimal())])

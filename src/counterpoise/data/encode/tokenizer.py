@@ -16,6 +16,8 @@ from counterpoise.data.cache import dataset_fingerprint
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import fail, first_line
+from counterpoise.files import read_text
+from counterpoise.jsonio import write_bytes
 from counterpoise.pretrained import Origin
 from counterpoise.pretrained import load_tokenizer as load_pretrained
 
@@ -83,7 +85,8 @@ def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Given
         learnt = train_bpe(train, vocab_size)
         learnt.encode_special_tokens = True
         given = Given(learnt, pad_id(learnt))
-    given.tokenizer.save(str(folder / TOKENIZER))
+    # Its own save() raises a plain Exception over a full disk.
+    write_bytes(folder / TOKENIZER, given.tokenizer.to_str(pretty=True).encode())
     loaded = load_tokenizer(folder / TOKENIZER, split_special_tokens=given.tokenizer.encode_special_tokens)
     return Given(loaded, given.pad_id)
 
@@ -96,7 +99,7 @@ def load_tokenizer(path: Path, *, split_special_tokens: bool = True) -> Tokenize
         path: of its file.
         split_special_tokens: whether "<pad>" written in a text is text; its file does not say it.
     """
-    tokenizer = Tokenizer.from_str(_without_padding(path.read_text(encoding="utf-8")))
+    tokenizer = Tokenizer.from_str(_without_padding(read_text(path)))
     tokenizer.encode_special_tokens = split_special_tokens
     return tokenizer
 

@@ -17,6 +17,7 @@ from counterpoise.config.schema import AT_LEAST_ONE, Range
 from counterpoise.data.encoders.base import TextEncoder, unit_rows
 from counterpoise.data.words import TERM
 from counterpoise.errors import UserError, fail
+from counterpoise.files import check_regular
 from counterpoise.jsonio import read_json, write_json
 
 TERMS, WEIGHTS, DIRECTIONS = "encoder_terms.json", "encoder_idf.npy", "encoder_components.npy"
@@ -117,8 +118,8 @@ class LSA(TextEncoder):
     def load(self, folder: Path) -> None:
         """Take up what :meth:`save` wrote."""
         terms = read_json(folder / TERMS)
-        weights = np.load(folder / WEIGHTS, allow_pickle=False)
-        components = np.load(folder / DIRECTIONS, allow_pickle=False)
+        weights = np.load(check_regular(folder / WEIGHTS), allow_pickle=False)
+        components = np.load(check_regular(folder / DIRECTIONS), allow_pickle=False)
         if weights.shape != (len(terms),) or components.shape[1:] != (len(terms),) or not len(components):
             raise ValueError(f"{TERMS}, {WEIGHTS} and {DIRECTIONS} do not belong together")
         vectorizer = self._vectorizer()

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.files import special_kind
 from counterpoise.paths import user_path
 
 _SHOWN_NAMES = 12
@@ -35,6 +36,7 @@ def existing(value: str, key: str, *, folder: bool | None = None) -> Path:
         path = user_path(value, key)
         is_file, is_folder = path.is_file(), path.is_dir()
         if not (is_file or is_folder):
+            _refuse_special(path, key)
             parent = next(place for place in path.parents if place.is_dir())
             inside = sorted(item.name for item in parent.iterdir())
             there = near(path.relative_to(parent).parts[0], inside, f"Found in {parent}", _SHOWN_FILES)
@@ -46,6 +48,13 @@ def existing(value: str, key: str, *, folder: bool | None = None) -> Path:
     if folder and is_file:
         raise fail(key, f"{value!r} is a file; expected a folder.")
     return path
+
+
+def _refuse_special(path: Path, key: str) -> None:
+    """Raises ``UserError`` for a FIFO, as a shell's ``<(command)`` is one, a socket or a device."""
+    kind = special_kind(path)
+    if kind is not None:
+        raise fail(key, f"{str(path)!r} is {kind}; expected a regular file.", "Write the content to a file first.")
 
 
 def split_files(folder: Path, key: str, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -62,6 +71,7 @@ def split_files(folder: Path, key: str, suffixes: Sequence[str]) -> dict[str, Pa
         if len(here) > 1:
             problems.append(Problem(key, f"{folder} has {' and '.join(here)}; which is the {split} split?"))
         elif here:
+            _refuse_special(folder / here[0], key)
             found[split] = folder / here[0]
         elif split != "test":
             listed = near(split, names, f"Found in {folder}", _SHOWN_FILES)

@@ -21,6 +21,7 @@ from counterpoise.data.sources.shares import LISTED, SplitConfig, edge_type_prob
 from counterpoise.data.sources.sheet import Fault
 from counterpoise.data.sources.spelling import INTEGER, label_spelling
 from counterpoise.errors import Problem, UserError
+from counterpoise.files import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -214,7 +215,7 @@ def load_safely(path: Path) -> Any:
 
     try:
         with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(check_regular(path), map_location="cpu", weights_only=True)
         return _collated(content, str(path)) or content
     except UnpicklingError as error:
         named = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "global" in line]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from counterpoise.errors import Problem, fail, first_line
+from counterpoise.files import open_regular
 
 _BOM = b"\xef\xbb\xbf"
 _ICONV = "Convert the file to UTF-8, for example: iconv -f {} -t UTF-8 FILE > NEW."
@@ -62,7 +63,7 @@ def opened(path: Path) -> Iterator[Stream]:
     Raises:
         UserError: if compression and name disagree, or the file is not UTF-8 as a whole.
     """
-    with path.open("rb") as raw:
+    with open_regular(path) as raw:
         start = raw.peek(2)
         zipped = start[:2] == b"\x1f\x8b"
         if zipped and path.suffix.lower() != ".gz":

@@ -21,6 +21,7 @@ from counterpoise.data.sources.reading import Collector, check_classes
 from counterpoise.data.sources.shares import LISTED, SplitConfig, edge_type_problems, split_notes, split_records
 from counterpoise.data.sources.sheet import Fault, short
 from counterpoise.errors import Problem, fail
+from counterpoise.files import read_bytes
 
 log = logging.getLogger(__name__)
 _POINT_ZERO = re.compile(rb"(?<=[0-9])\.0*(?=[,\s]|$)")
@@ -127,7 +128,7 @@ class _Files:
                 self.collector.fatal(Problem(str(path), "is not there, but a data set in TU format needs it."))
             return np.empty((0, columns or 0), np.int64)
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except OSError as error:
             self.collector.fatal(Problem(str(path), f"cannot be read: {error.strerror or error}."))
             return np.empty((0, columns or 0), np.int64)

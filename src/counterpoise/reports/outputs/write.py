@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from counterpoise.inks import as_png
-from counterpoise.jsonio import dumps, write_atomically
+from counterpoise.jsonio import dumps, write_together
 from counterpoise.reports.outputs.html import page
 from counterpoise.reports.outputs.markdown import markdown
 from counterpoise.reports.outputs.summary_json import summary
@@ -24,7 +24,7 @@ PICTURE = "metrics_comparison.png"
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write every form of a report, each file atomically in the place of an older one.
+    """Write every form of a report in the place of an older one: all of them, or none if the disk refuses one.
 
     A picture that cannot be drawn is a warning, and an older one of it is removed.
 
@@ -44,12 +44,11 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     }
     # A folder's name need not be valid UTF-8.
     contents = {name: text().encode("utf-8", "backslashreplace") for name, text in texts.items()}
+    if picture is not None:
+        contents[PICTURE] = picture
+    write_together(folder, {name: partial(_write, content) for name, content in contents.items()})
     if picture is None:
         (folder / PICTURE).unlink(missing_ok=True)
-    else:
-        contents[PICTURE] = picture
-    for name, content in contents.items():
-        write_atomically(folder / name, partial(_write, content))
     return [folder / name for name in contents]
 
 

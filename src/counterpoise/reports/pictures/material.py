@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.jsonio import to_plain
 from counterpoise.reports.runs import RunRecord, read_run
 
 Floats = NDArray[np.float64]
@@ -65,9 +68,10 @@ class Material:
         return None
 
 
-def material(folder: Path) -> Material:
-    """What a run folder holds; files may be missing."""
-    return Material(read_run(folder))
+def material(folder: Path, result: Mapping[str, Any] | None = None) -> Material:
+    """What a run folder holds, with this ``result`` where there is one; files may be missing."""
+    run = read_run(folder)
+    return Material(run if result is None else replace(run, result=to_plain(result)))
 
 
 def _answers(path: Path, split: str, run: RunRecord) -> Answers | None:

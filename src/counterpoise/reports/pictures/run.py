@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, TypeVar
 
+from counterpoise.files import own_folder
 from counterpoise.inks import as_png, as_svg, drawing
 from counterpoise.jsonio import write_atomically
 from counterpoise.reports.pictures.answers import confusion_matrix, reliability, roc_pr_curves
@@ -35,8 +36,12 @@ PICTURES: Mapping[str, Callable[[Material], Any | None]] = MappingProxyType(
 """Each gives a figure, or ``None`` where there is nothing to draw."""
 
 
-def draw_run(folder: Path) -> list[Path]:
+def draw_run(folder: Path, result: Mapping[str, Any] | None = None) -> list[Path]:
     """Draw what a run folder's files allow into its ``plots/``; one that cannot be drawn is a warning.
+
+    Args:
+        folder: the run's.
+        result: the content of ``result.json``, where that is not written yet.
 
     Returns:
         what was written.
@@ -45,24 +50,36 @@ def draw_run(folder: Path) -> list[Path]:
         OSError: if the disk refuses.
     """
     written = []
-    for name, content in _drawn(folder, as_png):
-        path = folder / PLOTS / f"{name}.png"
+    for name, content in _drawn(material(folder, result), as_png):
+        path = own_folder(folder, PLOTS) / f"{name}.png"
         write_atomically(path, partial(_write, content))
         written.append(path)
     return written
 
 
+def draw_missing(folder: Path) -> None:
+    """Draw a finished run that has no picture: its disk was full, or it was trained with ``report.plots=false``.
+
+    A folder that cannot be written is a warning.
+    """
+    if any((folder / PLOTS / f"{name}.png").exists() for name in PICTURES):
+        return
+    try:
+        draw_run(folder)
+    except OSError as error:
+        log.warning("%s could not be written: %s.", folder / PLOTS, error)
+
+
 def svgs_of(folder: Path, label: str, names: Collection[str]) -> dict[str, str]:
     """Some of these pictures as SVG elements by name, for a page; ``label`` is of the run, escaped already."""
-    return dict(_drawn(folder, lambda figure: as_svg(figure, label, ON_A_PAGE), names))
+    return dict(_drawn(material(folder), lambda figure: as_svg(figure, label, ON_A_PAGE), names))
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
-def _drawn(folder: Path, render: Callable[[Any], T], names: Collection[str] = PICTURES) -> Iterator[tuple[str, T]]:
-    files = material(folder)
+def _drawn(files: Material, render: Callable[[Any], T], names: Collection[str] = PICTURES) -> Iterator[tuple[str, T]]:
     for name, draw in ((name, draw) for name, draw in PICTURES.items() if name in names):
         try:
             with drawing():
@@ -70,7 +87,7 @@ def _drawn(folder: Path, render: Callable[[Any], T], names: Collection[str] = PI
             rendered = None if figure is None else render(figure)
         except Exception as error:  # files of any age and in any state; the others can be drawn all the same
             why = str(error).removesuffix(".") or type(error).__name__
-            log.warning("%s of %s could not be drawn: %s.", name, folder, why)
+            log.warning("%s of %s could not be drawn: %s.", name, files.run.folder, why)
             continue
         if rendered is not None:
             yield name, rendered
