@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoise.config.arguments import runs_near
+from counterpoise.config.saved import runs_near
 from counterpoise.decision import DECISION, Decision
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
 from counterpoise.errors import Problem, UserError, fail, first_line, near
