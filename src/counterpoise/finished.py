@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.allocation import is_out_of_memory
-from counterpoise.config.arguments import runs_near
+from counterpoise.config.saved import runs_near
 from counterpoise.decision import DECISION, Decision
 from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
 from counterpoise.errors import Problem, UserError, fail, first_line, near

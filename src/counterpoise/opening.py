@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from counterpoise.branches import Branch
 from counterpoise.config.experiment import Experiment, check
+from counterpoise.config.extensions import not_named
 from counterpoise.config.targets import resolve_component
 from counterpoise.data.cache import Cache, dataset_fingerprint, file_checksum
 from counterpoise.data.encode.base import Encoded, Learnt
@@ -196,10 +196,9 @@ def _experiment(run: FinishedRun, extensions: Sequence[str]) -> Experiment:
     wanted = config.get("extensions") or []
     if not isinstance(wanted, list):
         raise run.refuse("does not say which modules it was trained with.", FINISH)
-    lacking = [name for name in wanted if name not in extensions]
-    if lacking:
-        what = f"was trained with modules of your own: {', '.join(map(str, lacking))}."
-        raise run.refuse(what, f"If you trust them, add extensions={json.dumps([*extensions, *lacking])}.")
+    lacking = not_named(map(str, wanted), extensions)
+    if lacking is not None:
+        raise run.refuse(*lacking)
     own = {**config, "extensions": list(extensions)}
     try:
         return check({**own, "encoding": _from_own_folder(own.get("encoding"), run.folder)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
+from counterpoise.config.saved import needed_again, overrides_file
 from counterpoise.data.cache import Cache, read_manifest
 from counterpoise.engine.checkpoints import LAST, PREVIOUS
 from counterpoise.errors import PreemptedError, near
@@ -23,14 +24,15 @@ class Leavings:
 
     def said(self, error: PreemptedError) -> PreemptedError:
         """The same error, which says what is kept and how to go on."""
-        again, resume = "give the same command again", f"resume={near(self.folder.path)}"
+        again = "give the same command again"
+        resume = " ".join([f"resume={near(self.folder.path)}", *needed_again(self.folder.path)])
         on = again if self.multirun else resume
         update = self._update()
         if self.folder.result.is_file():
             return PreemptedError(error.reason, "the result of the run is saved", on)
         if update is not None:
             return PreemptedError(error.reason, f"the checkpoint of update {update} is saved", on)
-        if (self.folder.path / ".hydra" / "overrides.yaml").is_file() and not self.multirun:
+        if overrides_file(self.folder.path).is_file() and not self.multirun:
             how = f"{resume}, which starts at the beginning"
             return PreemptedError(error.reason, "no checkpoint was written yet", how)
         kept = "nothing was saved yet"

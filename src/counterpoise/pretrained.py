@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from counterpoise.allocation import is_out_of_memory
 from counterpoise.errors import UserError, fail, first_line
 from counterpoise.hub import local_or_hub, only_local, why_not_loaded
+from counterpoise.pretrained_folder import check_folder, check_size, settle_config
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,11 @@ class Origin:
     def options(self) -> dict[str, Any]:
         """Arguments for the library: code that comes with a model is never run."""
         return {"trust_remote_code": False, "local_files_only": only_local(self.source)}
+
+    def check_folder(self) -> None:
+        """Raises ``UserError`` for a folder that would lead the library elsewhere."""
+        if Path(self.source).is_dir():
+            check_folder(Path(self.source), self.refuse)
 
     def refuse(self, message: str, remedy: str = "") -> UserError:
         """An error about it."""
@@ -91,6 +98,7 @@ def load_tokenizer(origin: Origin) -> Any:
     """
     from transformers import AutoTokenizer  # 1 s; only who needs it pays for it
 
+    origin.check_folder()
     try:
         with _quiet():
             return AutoTokenizer.from_pretrained(origin.source, **origin.options)
@@ -113,14 +121,21 @@ def load_encoder(origin: Origin, settings: Mapping[str, Any] | None = None, **op
     """
     from transformers import AutoConfig, AutoModel
 
+    origin.check_folder()
+    fixed = {"dtype": torch.float32, "ignore_mismatched_sizes": True, "weights_only": True, **origin.options}
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(origin.source, **origin.options)
             for name, value in (settings or {}).items():
                 if hasattr(config, name):
                     setattr(config, name, value)
-            options = {"dtype": torch.float32, "ignore_mismatched_sizes": True, **origin.options, **options}
+            settle_config(config, origin.refuse)
+            if Path(origin.source).is_dir():
+                check_size(config, Path(origin.source), origin.refuse)
+            options = {**fixed, **options}
             model, loaded = AutoModel.from_pretrained(origin.source, config=config, output_loading_info=True, **options)
+    except UserError:
+        raise
     except Exception as error:
         if is_out_of_memory(error):
             raise

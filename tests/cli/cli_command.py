@@ -54,7 +54,7 @@ def write_table(folder: Path) -> Path:
 
 def call(folder: Path, arguments: Sequence[str], capture: Callable[[], tuple[str, str]]) -> Answer:
     """``python src/train.py ARGUMENTS`` in ``folder``, without a process of its own."""
-    before, argv, path = Path.cwd(), sys.argv, list(sys.path)
+    before, argv, path, variables = Path.cwd(), sys.argv, list(sys.path), dict(os.environ)
     capture()
     try:
         os.chdir(folder)
@@ -63,6 +63,8 @@ def call(folder: Path, arguments: Sequence[str], capture: Callable[[], tuple[str
     finally:
         os.chdir(before)
         sys.argv, sys.path[:] = argv, path
+        for name in [name for name in os.environ if name not in variables]:  # processes of other tests start as usual
+            del os.environ[name]
         for handler in [h for h in logging.getLogger().handlers if h.get_name() == cli.__name__]:
             logging.getLogger().removeHandler(handler)  # it holds on to this test's stderr
     out, err = capture()

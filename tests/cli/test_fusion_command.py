@@ -23,6 +23,8 @@ from counterpoise.models.textcnn import TextCNN
 from counterpoise.tracking.gradients import GradientRecorder
 from fusion_kit import FUSION_RUN, WordGraph, chains
 
+OWN = "extensions=[fusion_kit]"
+"""What a run with a model of this kit is resumed with: its folder alone decides nothing about what is imported."""
 BRANCHES = ("model.transformer=text", "model.gnn=graph")
 Quiet = Callable[..., Answer]
 
@@ -138,7 +140,7 @@ def test_a_staged_run_that_is_killed_ends_with_the_same_files(
         with monkeypatch.context() as patch:
             patch.setattr(GradientRecorder, "on_update", die)
             assert quiet(made, *changes, f"hydra.run.dir='{cut}'").code == 1
-    assert quiet(made, f"resume='{cut}'").code == 0
+    assert quiet(made, f"resume='{cut}'", OWN).code == 0
     for name in ("gradient_stats.json", "predictions_test.parquet", "predictions_valid.parquet"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     weights = "checkpoints/last/model.safetensors"
@@ -253,7 +255,7 @@ def test_a_finished_fusion_is_shown_though_its_branches_are_gone(
     place = tmp_path / "place"
     shutil.copytree(made, place, ignore=shutil.ignore_patterns(".cache", "graph"))
     files = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    for command in ((*FUSION_RUN, *BRANCHES, *FINISHED), ("resume=frozen",)):
+    for command in ((*FUSION_RUN, *BRANCHES, *FINISHED), ("resume=frozen", OWN)):
         answer = train(*command, folder=place)
         assert answer.code == 0, answer
         assert "This run has finished already." in answer.out
@@ -291,7 +293,7 @@ def test_a_relative_branch_is_looked_for_where_the_command_is_run(
     (place / "frozen" / "result.json").unlink()
     (tmp_path / "elsewhere").mkdir()
     data = ("data.path=../place/tiny.csv", "paths.cache=cache")
-    answer = train("resume=../place/frozen", *data, folder=tmp_path / "elsewhere")
+    answer = train("resume=../place/frozen", OWN, *data, folder=tmp_path / "elsewhere")
     assert answer.code == 2
     sought = f"It was looked for in {tmp_path / 'elsewhere'}."
     assert f"model.gnn: graph is no run folder: it has no training_metadata.json. {sought}" in answer.err

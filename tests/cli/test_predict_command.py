@@ -431,7 +431,7 @@ def test_a_model_of_your_own_answers_when_it_is_named(
     own = ["extensions=[own_model_of_predict]", "model._target_=own_model_of_predict.Own"]
     assert call(fresh, [*SMALL, *own, "hydra.run.dir=run"], lambda: ("", "")).code == EXIT_OK
     monkeypatch.chdir(fresh)
-    assert 'add extensions=["own_model_of_predict"]' in refused(capsys, "run=run", "input=a.c")
+    assert "add 'extensions=[own_model_of_predict]'" in refused(capsys, "run=run", "input=a.c")
     assert predict(["run=run", "input=a.c", "extensions=[own_model_of_predict]"]) == EXIT_OK
 
 

@@ -40,14 +40,14 @@ def _evaluate(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return EXIT_OK
-    import sys
     from pathlib import Path
 
     from counterpoise.cli.settings import read_settings
+    from counterpoise.config import extensions
     from counterpoise.evaluate import EvaluateConfig
     from counterpoise.evaluate import evaluate as measure
     from counterpoise.tracking.console import make_console
 
-    sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
+    extensions.look_in(Path.cwd())
     measure(read_settings(EvaluateConfig, arguments), make_console())
     return EXIT_OK

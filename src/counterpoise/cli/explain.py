@@ -36,14 +36,14 @@ def _explain(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return EXIT_OK
-    import sys
     from pathlib import Path
 
     from counterpoise.cli.settings import read_settings
+    from counterpoise.config import extensions
     from counterpoise.explain.explain import ExplainConfig
     from counterpoise.explain.explain import explain as write_explanation
     from counterpoise.tracking.console import make_console
 
-    sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
+    extensions.look_in(Path.cwd())
     write_explanation(read_settings(ExplainConfig, arguments), make_console())
     return EXIT_OK

@@ -37,15 +37,15 @@ def _predict(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return EXIT_OK
-    import sys
     from pathlib import Path
 
     from counterpoise.cli.settings import read_settings
+    from counterpoise.config import extensions
     from counterpoise.predict import TO_STANDARD_OUTPUT, PredictConfig
     from counterpoise.predict import predict as answer
     from counterpoise.tracking.console import make_console
 
-    sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
+    extensions.look_in(Path.cwd())
     config = read_settings(PredictConfig, arguments)
     answer(config, make_console(stderr=config.output in TO_STANDARD_OUTPUT))
     return EXIT_OK

@@ -20,12 +20,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.addresses import MaskedFormatter, without_credentials
 from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
-from counterpoise.config import resolvers
-from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed, saved_overrides
+from counterpoise.config import extensions, resolvers
+from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
 from counterpoise.config.credentials import check_arguments, check_composed
 from counterpoise.config.home import as_typed
 from counterpoise.config.overrides import settled, typed
 from counterpoise.config.refusal import Sources, explain, plugin_of
+from counterpoise.config.saved import overrides_file, saved_overrides
 from counterpoise.errors import (
     FailedProtocolError,
     Problem,
@@ -45,8 +46,16 @@ if TYPE_CHECKING:
 
 resolvers.register()  # at import: the workers of a multirun import this module too
 
-TRUSTED = ("hydra.*", "hydra_plugins.*", "optuna.*", "logging.*", "counterpoise.*")
-"""What Hydra itself may construct: sweepers, launchers, callbacks, samplers."""
+TRUSTED = (
+    "counterpoise.sweeps.home.HomeFolders",
+    "counterpoise.sweeps.multirun.Multirun",
+    "hydra.experimental.callbacks.*",
+    "hydra_plugins.*",
+    "optuna.samplers.*",
+)
+"""What Hydra itself may construct from its own section: callbacks, sweepers, launchers, samplers.
+
+Whole packages are not named: their functions may write files, or call what a config names."""
 
 
 def train(conf: Path) -> int:
@@ -60,7 +69,7 @@ def train(conf: Path) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise; how an error is shown is decided below
     os.environ["COUNTERPOISE_CONF"] = str(conf.resolve())  # launchers' workers inherit it
-    sys.path.append(str(Path.cwd()))  # extensions lie where the command is run
+    extensions.look_in(Path.cwd())
     Multirun.current = None
     code = attempt(lambda: _train(sys.argv[1:], conf))
     return gravest(code, attempt(_summarise))
@@ -68,9 +77,10 @@ def train(conf: Path) -> int:
 
 def _train(arguments: list[str], conf: Path) -> int:
     check_arguments(arguments, allowed=("resume",))
-    arguments = _fetched(as_typed(arguments))
+    arguments = as_typed(arguments)
+    asked, arguments = resumed(arguments), _fetched(arguments)
     folder, given = resumed(arguments), parse_options(arguments).overrides
-    arguments = prepare(arguments)
+    arguments = prepare(arguments, url=None if asked == folder else asked)
     options = parse_options(arguments)
     caught: list[Exception] = []
     results: list[Mapping[str, Any]] = []
@@ -96,7 +106,7 @@ def _train(arguments: list[str], conf: Path) -> int:
 def _of_saved(error: UserError, folder: Path, given: Iterable[str]) -> UserError:
     """The same problems; those with overrides that the run saved are named by its file."""
     keys = {_key(text) for text in saved_overrides(folder)} - {_key(text) for text in given}
-    where = str(folder / ".hydra" / "overrides.yaml")
+    where = str(overrides_file(folder))
     how = "Start the run again without resume."
     return UserError(
         Problem(where, f"{each.where}: {each.message}", how) if _key(each.where) in keys else each
@@ -194,6 +204,7 @@ def train_job(config: DictConfig, *, single: bool = False) -> Mapping[str, Any]:
     _show_warnings()
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    extensions.look_in(Path(settings.runtime.cwd))  # of the command: a job may have a folder, and a process, of its own
     try:
         check_composed(config, HydraConfig.instance().cfg.hydra)  # type: ignore[union-attr]
         plain = _plain(config)

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config.experiment import FREE
-from counterpoise.config.overrides import quoted, settings_name, typed
+from counterpoise.config.overrides import quoted, settings_name
+from counterpoise.config.saved import Given, overrides_to_resume
 from counterpoise.errors import fail, nearest
-from counterpoise.files import check_regular
+from counterpoise.files import read_text
 from counterpoise.paths import user_path
 
 UNKNOWN = "unrecognized arguments: "
@@ -49,11 +50,16 @@ def is_multirun(options: argparse.Namespace) -> bool:
     return bool(options.multirun) or "hydra.mode=MULTIRUN" in options.overrides
 
 
-def prepare(arguments: Sequence[str]) -> list[str]:
+def prepare(arguments: Sequence[str], url: str | None = None) -> list[str]:
     """Complete the arguments: ``resume=`` takes up that run's overrides, a multirun gets stable folder names.
 
+    Args:
+        arguments: as they were typed, with a folder in ``resume=``.
+        url: of the mirror that this folder was fetched from.
+
     Raises:
-        UserError: for unknown options, if ``resume`` names no run folder, or if it comes with ``-m``.
+        UserError: for unknown options, if ``resume`` names no run folder, if that run needs to be given something that
+            only the command line may decide, or if it comes with ``-m``.
     """
     options = parse_options(arguments)
     if options.config_dir is not None and not Path(options.config_dir).is_dir():
@@ -65,7 +71,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     preset = next((item for item in arguments if item.startswith("sweep=") and item != "sweep=null"), None)
     if preset is not None and not (options.cfg or options.help or options.shell_completion or options.info):
         raise fail(preset, "starts several jobs, but this is a single run.", "Add -m.")
-    return _take_up(list(arguments), options)
+    return _take_up(list(arguments), options, url)
 
 
 def resumed(arguments: Sequence[str]) -> str | None:
@@ -74,13 +80,14 @@ def resumed(arguments: Sequence[str]) -> str | None:
     return given[-1] if given and given[-1] not in ("", "null") else None
 
 
-def _take_up(arguments: list[str], options: argparse.Namespace) -> list[str]:
+def _take_up(arguments: list[str], options: argparse.Namespace, url: str | None) -> list[str]:
     """Replace ``resume=FOLDER`` by the overrides of the run in it; what is given beside them stands after them."""
     name = resumed(arguments)
     if name is None:
         return arguments
     folder = user_path(name, "resume")
-    before = [item for item in saved_overrides(folder) if not item.startswith("sweep=")]
+    given = Given.parse(options.overrides, url)
+    before = [item for item in overrides_to_resume(folder, given) if not item.startswith("sweep=")]
     lacking = [item for item in _options_of(folder) if not _given(item[0], options)]
     if lacking:
         listed = " ".join(f"{option}{text}" for option, text in lacking)
@@ -92,9 +99,10 @@ def _take_up(arguments: list[str], options: argparse.Namespace) -> list[str]:
 def _options_of(folder: Path) -> list[tuple[str, str]]:
     """With which options a run found its configs, and their values: a run saves none of them, see below."""
     try:
-        hydra = OmegaConf.load(check_regular(folder / ".hydra" / "hydra.yaml")).hydra
-        sources = [(str(each.provider), str(each.path), str(each.schema)) for each in hydra.runtime.config_sources]
-        name = str(hydra.job.config_name)
+        hydra = yaml.safe_load(read_text(folder / ".hydra" / "hydra.yaml"))["hydra"]
+        listed = hydra["runtime"]["config_sources"]
+        sources = [(str(each["provider"]), str(each["path"]), str(each["schema"])) for each in listed]
+        name = str(hydra["job"]["config_name"])
     except Exception:  # YAML's own errors, another shape: Hydra says what it does not find
         return []
     found = [(CONFIG_DIR, f" {shlex.quote(path)}") for provider, path, _ in sources if provider == "command-line"]
@@ -114,38 +122,6 @@ def _given(option: str, options: argparse.Namespace) -> bool:
     if option in values:
         return values[option] is not None
     return any(text.startswith(f"{option}=") for text in options.overrides)
-
-
-def saved_overrides(folder: Path) -> list[str]:
-    """The overrides that the run in this folder was started with, as they were typed.
-
-    Raises:
-        UserError: if it is no run folder, or its file of overrides is damaged or none that a run writes.
-    """
-    saved = folder / ".hydra" / "overrides.yaml"
-    if not saved.is_file():
-        raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", runs_near(folder))
-    try:
-        content = OmegaConf.load(check_regular(saved))
-    except Exception as error:  # YAML's own errors, wrong encodings, ...
-        reason = " ".join(str(error).split())
-        raise fail(str(saved), f"cannot be read: {reason}.", "Start the run again without resume.") from error
-    if not isinstance(content, ListConfig):
-        raise fail(str(saved), "is not a list of overrides.", "Start the run again without resume.")
-    items = typed(content)
-    # A run saves overrides of its own config alone: Hydra's, and options, decide what is imported and written where.
-    strange = [item for item in items if item.lstrip("+~").startswith(("hydra.", "hydra/", "hydra=", "-"))]
-    if strange:
-        raise fail(str(saved), f"holds {strange[0]!r}, which no run saves.", "Start the run again without resume.")
-    return items
-
-
-def runs_near(folder: Path) -> str:
-    """The newest runs below the closest folder that exists; never a walk through the working directory."""
-    parent = next((parent for parent in folder.parents if parent.is_dir()), Path())
-    root = parent if parent != Path() else Path("outputs")
-    found = sorted(root.glob("*/*/*/.hydra") if root.name == "outputs" else root.glob("**/.hydra"))[-3:]
-    return f"Runs there: {', '.join(str(path.parent) for path in found)}." if found else ""
 
 
 def _names(texts: Sequence[str]) -> list[str]:

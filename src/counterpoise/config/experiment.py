@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
+from counterpoise.config.extensions import name_problems
 from counterpoise.config.hardware import HardwareConfig
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, POSITIVE, SEED, Auto, parse
 from counterpoise.config.targets import BASES, OPTIONAL, SEVERAL, Component, resolve_component, resolve_target
@@ -156,6 +157,7 @@ def check(node: Mapping[str, Any]) -> Experiment:
     problems += [Problem(str(key), "unknown key.", nearest(str(key), known)) for key in node if key not in known]
     plain = parse(PlainSections, {k: v for k, v in node.items() if k in plain_names}, "", problems)
     extensions = _extensions(node.get("extensions"))
+    problems += name_problems(extensions)
     single = [group for group in BASES if group not in SEVERAL]
     chosen = [group for group in single if group not in OPTIONAL or node.get(group) is not None]
     found = {group: resolve_component(group, node.get(group), extensions, problems) for group in chosen}

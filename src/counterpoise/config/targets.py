@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+from counterpoise.config import extensions as named
 from counterpoise.config.schema import field_types, join, parse
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, UserError, fail, nearest
@@ -123,6 +124,8 @@ def resolve_target(where: str, name: object, extensions: Sequence[str]) -> Any:
         hint = "" if top in sys.stdlib_module_names else f"If you trust it, add its module: 'extensions=[{top}]'."
         listed = ", ".join(f"{module}.*" for module in allowed)
         raise fail(where, f"{name} may not be constructed: only {listed} may.", hint)
+    if not name.startswith(f"{PACKAGE}."):
+        named.admit(extensions)
     return _load(where, name)
 
 
@@ -133,12 +136,21 @@ def _load(where: str, name: str) -> Any:
         return getattr(module, attribute)
     except ImportError as error:
         raise fail(
-            where, f"{module_name} cannot be imported: {error}.", "Is it in this folder or installed?"
+            where, f"{module_name} cannot be imported: {error}.", _where_it_may_be(module_name, error)
         ) from error
     except AttributeError as error:
         if module_name not in sys.modules:
             raise fail(where, f"{module_name} fails while it is imported: {error}.") from error
         classes = [key for key, value in vars(sys.modules[module_name]).items() if inspect.isclass(value)]
-        raise fail(where, f"{module_name} has no {attribute}.", nearest(attribute, classes)) from error
+        how = named.hidden(module_name) or nearest(attribute, classes)
+        raise fail(where, f"{module_name} has no {attribute}.", how) from error
     except (Exception, SystemExit) as error:  # a user's own module can fail in any way while it is imported
         raise fail(where, f"{module_name} fails while it is imported: {type(error).__name__}: {error}.") from error
+
+
+def _where_it_may_be(module: str, error: ImportError) -> str:
+    """What to do about a module that cannot be imported."""
+    missing = (error.name or "").partition(".")[0]
+    if missing and missing != module.partition(".")[0]:
+        return f"If {missing} is a module of yours in this folder, name it in extensions too."
+    return named.hidden(module) or "Is it in this folder or installed?"

@@ -20,6 +20,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, NoReturn
 
+from counterpoise.config import extensions
 from counterpoise.config.schema import parse
 from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.messages import deliver
@@ -74,6 +75,7 @@ def _serve() -> None:
     hello = json.loads(first)
     threading.Thread(target=_leave_with_the_run, args=(hello["wait"],), daemon=True).start()
     logging.getLogger("counterpoise").addHandler(_Warnings(logging.WARNING))
+    extensions.admit_again(hello["extensions"])
     target: Any = reduce(getattr, hello["name"].split("."), importlib.import_module(hello["module"]))
     tracker: Tracker = target(parse(target.Config, hello["config"]), Path(hello["folder"]))
     count = 0

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from counterpoise.addresses import without_credentials
+from counterpoise.config import extensions
 from counterpoise.config.targets import Component
 from counterpoise.errors import PreemptedError, missing_extra
 from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
@@ -48,7 +49,7 @@ MOST_LINES = 1000
 GRACE = 2.0
 """Seconds for a process to end that has been killed, or has said that it is done."""
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from counterpoise.tracking.host import main; main()"
-"""The process finds what the run finds, extensions in the current folder included."""
+"""The process finds what the run finds. Its extensions come with the first message."""
 
 
 def check_available(components: Mapping[str, Component]) -> None:
@@ -143,6 +144,7 @@ class Relay:
             "config": asdict(config),
             "folder": str(folder.absolute()),
             "wait": self.limits.wait,
+            "extensions": extensions.admitted(),
         }
         self._change = threading.Condition()
         self._waiting: deque[tuple[str, float, tuple[Any, ...]]] = deque()

@@ -24,8 +24,10 @@ from counterpoise.paths import user_path
 from counterpoise.pretrained import LoadedEncoder, Origin, load_encoder, load_tokenizer
 
 READ = ["*.json", "*.txt", "*.model", "*.safetensors"]
-"""Files of a folder that its vectors depend on; weights that can run code while they are loaded are not among them."""
+"""Files that are fetched from a hub; weights that can run code while they are loaded are not among them."""
 _UNUSED = ["onnx/*", "openvino/*"]
+NOT_READ = ("*.bin", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.gguf", "*.pt", "*.pth", "*.ckpt", "*.md", ".*")
+"""Files of a folder that its vectors cannot depend on; all others are part of what embeddings are cached by."""
 WHERE = "encoder.name"
 REMEDY = "Name a local folder with config.json, model.safetensors and tokenizer.json, or choose encoder=lsa."
 UNLIMITED = 10**20
@@ -78,8 +80,8 @@ class Pretrained(TextEncoder):
     def files(self) -> dict[str, str]:
         """Checksums of the folder's files; the kind of device counts too, as it rounds in its own way."""
         folder = self._folder
-        paths = sorted({path for pattern in READ for path in folder.rglob(pattern) if path.is_file()})
-        inside = [path for path in paths if path.relative_to(folder).parts[0] not in ("onnx", "openvino")]
+        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        inside = [path for path in paths if _is_read(path.relative_to(folder))]
         return {"device": self._device.type} | {str(path.relative_to(folder)): file_checksum(path) for path in inside}
 
     @torch.inference_mode()
@@ -176,6 +178,12 @@ class Pretrained(TextEncoder):
     @cached_property
     def _origin(self) -> Origin:
         return Origin(WHERE, self.name, REMEDY, str(self._folder))
+
+
+def _is_read(path: Path) -> bool:
+    """Whether a file of a folder may be read; ``path`` is relative to it."""
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and path.parts[0] not in ("onnx", "openvino") and not any(map(path.match, NOT_READ))
 
 
 @dataclass(frozen=True, kw_only=True)

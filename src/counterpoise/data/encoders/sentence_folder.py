@@ -53,11 +53,15 @@ def _read(folder: Path) -> SentenceFolder:
     where = folder / str(modules[0]["path"])
     if where.resolve() != folder.resolve():
         raise fail("encoder.name", f"the encoder of {folder} lies in {modules[0]['path']}.", "Name that folder.")
+    pooling = folder / str(modules[1]["path"])
+    if not pooling.resolve().is_relative_to(folder.resolve()):
+        what = f"modules.json of {folder} names {modules[1]['path']!r}, which does not lie in it."
+        raise fail("encoder.name", what, "Put all files into the folder.")
     _check_prompt(folder)
     settings = _settings(folder / "sentence_bert_config.json")
     limit = settings.get("max_seq_length")
     return SentenceFolder(
-        pooling=_pooling(folder, read_json(folder / str(modules[1]["path"]) / "config.json")),
+        pooling=_pooling(folder, read_json(pooling / "config.json")),
         max_tokens=None if limit is None else int(limit),
         normalise="Normalize" in kinds,
         lower_case=bool(settings.get("do_lower_case", False)),
