@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
+from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
 from counterpoise.config import resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed, saved_overrides
 from counterpoise.config.home import as_typed
@@ -29,12 +29,15 @@ from counterpoise.errors import (
     StorageError,
     TrainingAbortedError,
     UserError,
+    escape_control,
     fail,
 )
 from counterpoise.jsonio import write_json
 from counterpoise.paths import user_path
 from counterpoise.sweeps.multirun import Multirun, Refused
 from counterpoise.sweeps.search import end_trials, no_trial_finished
+from counterpoise.terminal import escaped_streams, say, say_all
+from counterpoise.tracking.log_lines import LineFormatter
 
 if TYPE_CHECKING:
     from counterpoise.reports.jobs import JobSummary
@@ -118,7 +121,7 @@ def _code(result: Mapping[str, Any]) -> int:
     """What a run that left a result exits with."""
     stopped = result["status"] == "collapsed"
     if stopped:
-        print(f"The run was stopped: {result['ended_by']['reason']}.", file=sys.stderr)
+        say(f"The run was stopped: {result['ended_by']['reason']}.", error=True)
     if not result.get("protocol", {"passed": True})["passed"]:
         return EXIT_FAILED_PROTOCOL
     return EXIT_FAULT if stopped else EXIT_OK
@@ -135,7 +138,7 @@ def _fetched(arguments: list[str]) -> list[str]:
         item.removeprefix("hydra.run.dir=").strip("'\"") for item in arguments if item.startswith("hydra.run.dir=")
     ]
     folder = restore_from(url, user_path(given[-1], "hydra.run.dir") if given else None)
-    print(f"{url} is in {folder}.")
+    say(f"{url} is in {folder}.")
     return [*(item for item in arguments if not item.startswith(("resume=", "hydra.run.dir="))), f"resume={folder}"]
 
 
@@ -211,14 +214,14 @@ def sweep_job(config: DictConfig) -> float | None:
         the objective's score; NaN for a job that failed, which sweepers take for a failed trial; ``None`` for a dry
         run.
     """
-    escape()  # it may be called in a process of its own
     folder = Path(HydraConfig.get().runtime.output_dir)
-    print(f"\nJob {folder.name}", flush=True)
-    try:
-        return _for_sweeper(train_job(config))
-    except Exception as error:
-        _record_failure(folder, error)
-        return float("nan")
+    with escaped_streams():  # it may be called in a process of its own
+        say("", f"Job {folder.name}")
+        try:
+            return _for_sweeper(train_job(config))
+        except Exception as error:
+            _record_failure(folder, error)
+            return float("nan")
 
 
 def _show_warnings() -> None:
@@ -231,7 +234,7 @@ def _show_warnings() -> None:
         handler.addFilter(
             lambda record: not (record.name.startswith("counterpoise.") and record.levelno > logging.WARNING)
         )
-        handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+        handler.setFormatter(LineFormatter("Warning: %(message)s"))
         root.addHandler(handler)
 
 
@@ -250,7 +253,7 @@ def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
     expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
     message = str(error) if expected else f"{type(error).__name__}: {error}"
-    print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
+    say_all(f"Job {escape_control(folder.name)} failed: {message}", error=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else "".join(traceback.format_exception(error))
     overrides = typed(HydraConfig.get().overrides.task)
@@ -265,7 +268,7 @@ def _record_failure(folder: Path, error: Exception) -> None:
     except FolderInUseError:
         return  # the other process says how its run ends
     except (UserError, OSError) as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
-        print(f"Job {folder.name}: failure.json could not be written: {fault}.", file=sys.stderr, flush=True)
+        say(f"Job {folder.name}: failure.json could not be written: {fault}.", error=True)
 
 
 def _remove_if_empty(folder: Path, start: Path) -> None:

@@ -31,6 +31,7 @@ from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateE
 from counterpoise.tracking.addresses import without_credentials
 from counterpoise.tracking.base import TrackerConfig
 from counterpoise.tracking.host import CHUNK, MARK
+from counterpoise.tracking.log_lines import Lines
 from counterpoise.tracking.messages import END, encode
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ class Relay:
             work(*given)
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
-            log.info("Tracker %s: %s", self.name, without_credentials(trace))
+            log.info("Tracker %s: %s", self.name, Lines(without_credentials(trace)))
             self._drop(f"{type(error).__name__}: {error}")
 
     def _write(self) -> None:
@@ -303,7 +304,7 @@ class Relay:
         if "warning" in answer:
             log.warning("%s", without_credentials(str(answer["warning"])))
         elif "failed" in answer:
-            log.info("Tracker %s: %s", self.name, without_credentials(str(answer["trace"])))
+            log.info("Tracker %s: %s", self.name, Lines(without_credentials(str(answer["trace"]))))
             self._drop(str(answer["failed"]))
         else:
             with self._change:

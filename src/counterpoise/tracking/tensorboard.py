@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import socket
 import struct
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
-from counterpoise.jsonio import read_json
+from counterpoise.jsonio import dumps, read_json
 from counterpoise.paths import user_path
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
@@ -57,7 +56,7 @@ class TensorBoard(Tracker):
         self._begin(plan)
         config = read_json(RunFolder(self.folder).metadata)["config"]
         config = {key: value for key, value in config.items() if key != "tracker"}
-        self._text("config", f"```json\n{json.dumps(config, indent=2, ensure_ascii=False)}\n```")
+        self._text("config", f"```json\n{dumps(config)}\n```")
         self._write()
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
