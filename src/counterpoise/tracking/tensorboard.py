@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from counterpoise.errors import escape_control, escape_lines
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.jsonio import dumps, read_json
+from counterpoise.names import distinct
 from counterpoise.paths import user_path
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
+
+LONGEST_TAG = 500
+"""Bytes of a tag, which may hold the name of a class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,13 +125,13 @@ class TensorBoard(Tracker):
 
     def _add_all(self, figures: Mapping[str, float]) -> None:
         for tag, value in figures.items():
-            self._add(self._summary.Value(tag=tag, simple_value=value))
+            self._add(self._summary.Value(tag=_tag(tag), simple_value=value))
 
     def _text(self, tag: str, markdown: str) -> None:
         value = self._summary.Value(tag=tag)
         value.metadata.plugin_data.plugin_name = "text"
         value.tensor.dtype = 7  # DT_STRING
-        value.tensor.string_val.append(markdown.encode())
+        value.tensor.string_val.append(escape_lines(markdown).encode())
         value.tensor.tensor_shape.dim.add(size=1)
         self._add(value)
 
@@ -144,3 +149,8 @@ class TensorBoard(Tracker):
         assert self._file is not None
         write: Callable[[], None] = self._file.flush
         self._storage.attempt("tracker tensorboard", self.folder, write, required=False)
+
+
+def _tag(name: str) -> str:
+    """A tag without control characters; where it is not all of the name, a hash keeps it apart from others."""
+    return distinct(escape_control(name), name, LONGEST_TAG)
