@@ -12,7 +12,6 @@ Where an address can be read in two ways, as with a slash in a password, the one
 
 from __future__ import annotations
 
-import logging
 import re
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -64,14 +63,6 @@ def without_credentials(text: str, *addresses: str) -> str:
         text = text.replace(secret, LEFT_OUT)
     text = _masked_words(text, [])
     return _PAIR.sub(lambda pair: _without_value(pair) if _is_secret(pair[1]) else pair[0], text)
-
-
-class MaskedFormatter(logging.Formatter):
-    """Formats records of a log, tracebacks among them, as :func:`without_credentials` has them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """A record as text."""
-        return without_credentials(super().format(record))
 
 
 def _without_value(pair: re.Match[str]) -> str:

@@ -6,10 +6,22 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_HIDDEN = (
+    *((0x00, 0x1F), (0x7F, 0x9F)),  # C0, DEL, C1
+    *((0x061C, 0x061C), (0x200E, 0x200F), (0x202A, 0x202E), (0x2066, 0x206F)),  # marks and overrides of direction
+    *((0x2028, 0x2029), (0x180E, 0x180E), (0x200B, 0x200B), (0x2060, 0x2065), (0xFEFF, 0xFEFF)),  # lines; no width
+    *((0xFFF9, 0xFFFB), (0xE0000, 0xE007F)),  # annotations, tags
+)
+"""First and last character of each range. Joiners are not among them: scripts and emoji are written with them."""
+CONTROL = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in _HIDDEN)}]")
+"""What :func:`escape_control` escapes, beside what is not UTF-8."""
+HIDDEN = tuple(map(chr, chain.from_iterable(range(first, last + 1) for first, last in _HIDDEN)))
+"""The same characters, one by one."""
+_ESCAPES = {ord(character): ascii(character)[1:-1] for character in HIDDEN}
 
 
 @dataclass(frozen=True)
@@ -167,11 +179,18 @@ def near(path: Path) -> str:
 def escape_control(text: str) -> str:
     """A text as it may be shown anywhere: what is no sign to be seen is written as an escape, as Python writes it.
 
-    That is what would move the cursor, ring, begin a new line, or turn the direction of what follows: control
-    characters (C0, DEL, C1), line and paragraph separators, bidirectional overrides. So are bytes of a file name that
-    are not UTF-8. Names of classes, paths and overrides come from others, and a terminal obeys what it is shown.
+    That is what would move the cursor, ring, begin a new line, turn the direction of what follows, or not be seen at
+    all: control characters (C0, DEL, C1), line and paragraph separators, marks and overrides of direction, characters
+    without width. So are bytes of a file name that are not UTF-8. Names of classes, paths and overrides come from
+    others, and a terminal obeys what it is shown.
     """
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text).encode("utf-8", "backslashreplace").decode()
+    shown = text.translate(_ESCAPES) if CONTROL.search(text) else text
+    return shown.encode("utf-8", "backslashreplace").decode()
+
+
+def escape_lines(text: str) -> str:
+    """As :func:`escape_control`, of a text of several lines: the ends of its lines stay."""
+    return "\n".join(map(escape_control, text.split("\n")))
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from counterpoise.errors import escape_control
+
 INK, MUTED, GRID, PAPER = "#333a44", "#7a8594", "#e6e9ed", "#ffffff"
 """Text; what stands back; lines of a grid; the ground."""
 COLORS = ("#1f5fa8", "#d1495b", "#2a9d8f", "#e09f3e", "#6d597a", "#4f772d", "#9aa5b1", "#b56576")
@@ -144,6 +146,6 @@ def shorter(text: str, longest: int) -> str:
 
 def named(text: str, longest: int = LONGEST_NAME) -> str:
     """A name as a picture shows it: one line of it, not too long; one that begins with _ would be left out."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    flat = " ".join("".join(c if c.isprintable() else " " for c in escape_control(text)).split())
     short = shorter(flat, longest)
     return f" {short}" if short.startswith("_") else short

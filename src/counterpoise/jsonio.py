@@ -15,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
+from counterpoise.errors import CONTROL, HIDDEN
 from counterpoise.files import read_text
 
 DEEPEST = 100
@@ -23,6 +24,7 @@ SEAL = "seal"
 """Key of a sealed object: the checksum of all else in it."""
 LONGEST_INTEGER = 10_000
 """In bits: Python refuses to print integers of more than 4300 digits."""
+_ESCAPES = {ord(sign): json.dumps(sign)[1:-1] for sign in HIDDEN} | {0x7F: "\\u007f"}
 
 
 def to_plain(value: object) -> Any:
@@ -91,9 +93,18 @@ def _text(value: object) -> str:
 
 
 def dumps(value: object, indent: int | None = 2) -> str:
-    """``value`` as strict JSON text: no NaN literals, and always encodable."""
+    """``value`` as strict JSON text: no NaN literals, always encodable, and safe to be shown in a terminal.
+
+    What :func:`escape_control` escapes is written as JSON's own escapes, so that whoever parses it gets every
+    character back.
+    """
     text = json.dumps(to_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate becomes its JSON escape
+    return escape_json(text.encode("utf-8", "backslashreplace").decode())  # a lone surrogate becomes its JSON escape
+
+
+def escape_json(text: str) -> str:
+    """The same JSON, with JSON's escapes for what is not to be seen; the ends of its lines stay."""
+    return "\n".join(line.translate(_ESCAPES) if CONTROL.search(line) else line for line in text.split("\n"))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -209,12 +210,19 @@ def _content(entries: Sequence[Mapping[str, Any]], kind: Format) -> bytes:
         pq.write_table(pa.Table.from_pylist(flat), sink)
         return sink.getvalue()
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, list(flat[0]))
-    writer.writeheader()
-    writer.writerows(
-        {name: cell(value) if isinstance(value, str) else value for name, value in entry.items()} for entry in flat
-    )
+    writer = csv.writer(table)
+    writer.writerow(_headings(flat[0]))
+    writer.writerows([cell(value) if isinstance(value, str) else value for value in entry.values()] for entry in flat)
     return table.getvalue().encode()
+
+
+def _headings(names: Iterable[str]) -> list[str]:
+    """Names of columns in one line each; two that escapes make equal are told apart by a number."""
+    found: list[str] = []
+    for name in map(cell, names):
+        numbered = (f"{name} ({number})" for number in count(2))
+        found.append(name if name not in found else next(each for each in numbered if each not in found))
+    return found
 
 
 def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from counterpoise.errors import escape_control
 from counterpoise.jsonio import dumps, read_json
 from counterpoise.reports.outputs import write as writing
 from counterpoise.reports.outputs.figures import METRICS, duration, mean_std, p_value, titled
@@ -178,7 +179,7 @@ def test_hostile_names_are_text_in_every_form(tmp_path: Path) -> None:
     assert r"\input" not in tex
     assert r"\textbackslash{}input\{x\}" in tex
     lines = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
-    assert lines[0]["row"] == HOSTILE
+    assert lines[0]["row"] == escape_control(HOSTILE)
     assert read_json(tmp_path / "out" / "production_summary.json")["data"][0]["classes"] == [HOSTILE, "=cmd()"]
 
 

@@ -224,7 +224,7 @@ def test_pictures_are_drawn_of_what_the_report_would_use(
 
 
 def test_names_are_one_line_of_some_length() -> None:
-    assert named("a\nb\x00 c") == "a b c"
+    assert named("a\nb\x00  c") == "a\\nb\\x00 c"
     assert named("start" + "x" * 100 + "end") == "start" + "x" * 10 + "…" + "x" * 11 + "end"
     assert named("_left out of legends") == " _left out of legends"
 

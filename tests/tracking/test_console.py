@@ -8,9 +8,21 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
+from counterpoise.errors import escape_control
 from counterpoise.events import CONTINUE, Decision, EpochEvent, UpdateEvent, Verdict
-from counterpoise.tracking.console import RESULT_COLUMNS, ConsoleObserver, make_console, result_table, show_table
+from counterpoise.line_console import LineConsole, styled
+from counterpoise.tracking.console import (
+    RESULT_COLUMNS,
+    ConsoleObserver,
+    make_console,
+    result_table,
+    show_table,
+)
+from hostile_names import NAMES, check_shown, hidden
 
 CLASSES = ["safe", "[red]vulnerable", "C", "D", "E"]
 PLAN: dict[str, Any] = {"total_updates": 40, "position": {"update": 0}, "history": []}
@@ -99,3 +111,51 @@ def test_a_figure_is_never_cut(width: int) -> None:
     assert "…" not in shown
     assert ("more columns" in shown) == (shown.count("0.1235") < 2 * len(RESULT_COLUMNS))
     assert max(len(line) for line in shown.splitlines()) <= width
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_text_is_one_line_of_a_console(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console = make_console()
+    console.print(name, soft_wrap=True)
+    console.print("of", name, soft_wrap=True)
+    out = capsys.readouterr().out
+    assert out == f"{escape_control(name)}\nof {escape_control(name)}\n"
+    assert not hidden(out)
+
+
+@pytest.mark.parametrize("name", [name for kind, name in NAMES.items() if kind != "long"])
+def test_cells_headings_and_titles_are_shown_as_escapes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(title=name, caption=name)
+    table.add_column(name)
+    table.add_column("next")
+    table.add_row(name, styled(name, "red"))
+    show_table(make_console(), table)
+    make_console().print(Panel(name, title=name), Text(f"raw {name.replace(chr(10), '')}"))
+    out = capsys.readouterr().out
+    check_shown(out)
+    assert out.count(escape_control(name)) >= 6
+    lines = out.split("\n")
+    bars = {line.rindex("┃") for line in lines if "┃" in line} | {line.rindex("│") for line in lines if " │ " in line}
+    assert len(bars) == 1, "the columns stand below their heading"
+
+
+def test_of_too_wide_a_table_columns_are_left_out_by_what_is_shown() -> None:
+    screen = io.StringIO()
+    console = LineConsole(file=screen, width=100, markup=False, highlight=False)
+    table = result_table("", {"\x1b[2J" * 3: dict.fromkeys(RESULT_COLUMNS, 0.5)}, RESULT_COLUMNS)
+    show_table(console, table)
+    assert "\\x1b[2J" * 3 in screen.getvalue()
+    assert max(map(len, screen.getvalue().splitlines())) <= 100
+
+
+def test_a_live_bar_shows_colours_of_rich_and_escapes_of_names() -> None:
+    screen = io.StringIO()
+    console = LineConsole(file=screen, force_terminal=True, width=150, markup=False, highlight=False)
+    observer = ConsoleObserver(console, ["a\x1b[2J", "b\nc", "\x07"], "f1")
+    tell(observer)
+    observer.on_finish(Verdict(Decision.STOP, "early_stopping", "f1 \x1b]0;owned\x07\nforged"))
+    out = screen.getvalue()
+    check_shown(out, terminal=True)
+    assert "a\\x1b[2J" in out
+    assert "f1 \\x1b]0;owned\\x07\\nforged" in out
+    assert "\x1b[" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tracker_kit import RESULT, epoch, plan, relayed, run_folder, told, update, 
 
 from counterpoise.events import CONTINUE, Alarm, Rescue
 from counterpoise.tracking.tensorboard import TensorBoard, TensorBoardConfig
+from hostile_names import NAMES, hidden
 
 pytest.importorskip("tensorboard")
 
@@ -137,3 +139,15 @@ def test_figures_that_a_disk_refused_are_written_later(folder: Path, caplog: pyt
     tracker.on_finish(CONTINUE)
     assert scalars(folder)["update/loss"] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert [line.split(" ")[0] for line in warned(caplog)] == ["tracker", "Writing"]
+
+
+def test_tags_hold_no_control_characters(folder: Path) -> None:
+    tracker = opened(folder)
+    tracker.on_start(plan())
+    shares = {name: {"predicted_share": 0.5} for name in (*NAMES.values(), "a\\x07", "a\x07")}
+    tracker.on_epoch(replace(epoch(0, 4), valid={**epoch(0, 4).valid, "per_class": shares}))
+    tracker.on_end("finished")
+    tags = [tag for tag in scalars(folder) if tag.startswith("predicted_share/")]
+    assert len(tags) == len(shares), "each class has its own"
+    assert not hidden("".join(tags))
+    assert max(map(len, tags)) <= 500

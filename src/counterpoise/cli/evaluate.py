@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterpoise.cli.exits import EXIT_OK, attempt
+from counterpoise.terminal import say
 
 USAGE = """usage: python src/evaluate.py run=FOLDER [key=value ...]
 
@@ -38,7 +39,7 @@ def evaluate(arguments: Sequence[str]) -> int:
 
 def _evaluate(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE)
+        say(*USAGE.splitlines())
         return EXIT_OK
     from pathlib import Path
 

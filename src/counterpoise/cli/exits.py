@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import sys
@@ -20,6 +19,7 @@ from counterpoise.errors import (
     UserError,
     fail,
 )
+from counterpoise.terminal import escaped_streams, say, say_all
 
 EXIT_OK, EXIT_FAULT, EXIT_USER, EXIT_FAILED_PROTOCOL, EXIT_PREEMPTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 75, 130
 """Done; a fault of the run; a mistake of the user; the run's own criteria are not met; ended by a signal, the same
@@ -36,22 +36,15 @@ def gravest(*codes: int) -> int:
     return max(codes, key=lambda code: GRAVITY.index(code) if code in GRAVITY else len(GRAVITY), default=EXIT_OK)
 
 
-def escape() -> None:
-    """Show every text in any terminal: characters that its encoding lacks are shown as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def attempt(action: Callable[[], int]) -> int:
-    """The exit code of an action, whatever happens in it."""
-    escape()
-    try:
-        code = action()
-        sys.stdout.flush()  # what cannot be written shows here, and not when the interpreter ends
-        return code
-    except BaseException as error:
-        return report(error)
+    """The exit code of an action, whatever happens in it; what it shows can be shown by any terminal."""
+    with escaped_streams():
+        try:
+            code = action()
+            sys.stdout.flush()  # what cannot be written shows here, and not when the interpreter ends
+            return code
+        except BaseException as error:
+            return report(error)
 
 
 def report(error: BaseException) -> int:
@@ -62,27 +55,28 @@ def report(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAULT
     if isinstance(error, PreemptedError):
-        print(f"\n{error}", file=sys.stderr)
+        say("", str(error), error=True)
         return EXIT_PREEMPTED
     if isinstance(error, KeyboardInterrupt):
-        print("\nInterrupted.", file=sys.stderr)
+        say("", "Interrupted.", error=True)
         return EXIT_INTERRUPTED
     if isinstance(error, UserError):
-        print(_listing(error), file=sys.stderr)
+        say(*_listing(error), error=True)
         return EXIT_USER
     if isinstance(error, TrainingAbortedError):
-        print(f"Training was aborted. {error}", file=sys.stderr)
+        say_all(f"Training was aborted. {error}", error=True)
         return EXIT_FAILED_PROTOCOL if isinstance(error, FailedProtocolError) else EXIT_FAULT
     if isinstance(error, PermissionError) and error.filename is not None:
-        print(_listing(_forbidden(error)), file=sys.stderr)
+        say(*_listing(_forbidden(error)), error=True)
         return EXIT_USER
     if isinstance(error, StorageError):
-        print(f"The disk failed. {error}", file=sys.stderr)
+        say_all(f"The disk failed. {error}", error=True)
         return EXIT_FAULT
     if is_out_of_memory(error):
-        print(f"Out of memory: {said(error)}. {MORE_MEMORY}", file=sys.stderr)
+        say(f"Out of memory: {said(error)}. {MORE_MEMORY}", error=True)
         return EXIT_FAULT
-    print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    trace = without_credentials("".join(traceback.format_exception(error)))
+    say(*trace.rstrip("\n").split("\n"), error=True)
     return EXIT_FAULT
 
 
@@ -107,7 +101,7 @@ def _forbidden(error: PermissionError) -> UserError:
     return fail(where, f"cannot be used: {error.strerror}.", "Ask its owner for permission, or name another one.")
 
 
-def _listing(error: UserError) -> str:
+def _listing(error: UserError) -> list[str]:
     count = len(error.problems) + error.hidden
     title = "1 problem:" if count == 1 else f"{count} problems:"
-    return "\n".join([title, *(f"  {line}" for line in str(error).splitlines())])
+    return [title, *(f"  {line}" for line in str(error).split("\n"))]

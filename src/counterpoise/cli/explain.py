@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterpoise.cli.exits import EXIT_OK, attempt
+from counterpoise.terminal import say
 
 USAGE = """usage: python src/explain.py run=FOLDER [key=value ...]
 
@@ -34,7 +35,7 @@ def explain(arguments: Sequence[str]) -> int:
 
 def _explain(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE)
+        say(*USAGE.splitlines())
         return EXIT_OK
     from pathlib import Path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterpoise.cli.exits import EXIT_OK, attempt
+from counterpoise.terminal import say
 
 USAGE = """usage: python src/predict.py run=FOLDER input=FILE [key=value ...]
 
@@ -35,7 +36,7 @@ def predict(arguments: Sequence[str]) -> int:
 
 def _predict(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(USAGE)
+        say(*USAGE.splitlines())
         return EXIT_OK
     from pathlib import Path
 

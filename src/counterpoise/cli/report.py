@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from counterpoise.cli.exits import EXIT_OK, attempt
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, UserError, escape_control, fail
 from counterpoise.files import own_folder
 from counterpoise.jsonio import remove, to_plain, write_atomically
 from counterpoise.paths import user_path
@@ -21,6 +21,7 @@ from counterpoise.reports.folders import find_runs, runs_near
 from counterpoise.reports.reading import finite, word
 from counterpoise.reports.report import Report
 from counterpoise.reports.runs import RunRecord, read_run
+from counterpoise.terminal import say
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.criteria import verdict_line
 from counterpoise.tracking.findings import finding_lines
@@ -39,8 +40,15 @@ def report(arguments: Sequence[str]) -> int:
     return attempt(lambda: _report(_parser().parse_args(arguments)))
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its errors are one line, whatever the arguments hold."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape_control(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="report.py",
         description="Compare runs: mean and deviation, intervals, significance; show what their files say about how "
         "they went, and what to try; leave all of it as a page, tables and pictures.",
@@ -65,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> int:
     folders = _folders(options.paths)
     if options.json:
-        print(json.dumps(to_plain([as_json(read_run(folder)) for folder in folders]), indent=2))  # ASCII: any terminal
+        found = json.dumps(to_plain([as_json(read_run(folder)) for folder in folders]), indent=2)  # ASCII: any terminal
+        say(*found.split("\n"))
         return EXIT_OK
     averages = [_members(text) for text in options.average]
     home, names = (options.out, ()) if options.out else _default(options.paths)

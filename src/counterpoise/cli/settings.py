@@ -15,8 +15,8 @@ from counterpoise.config.schema import field_types, parse
 from counterpoise.errors import Problem, UserError, nearest
 
 T = TypeVar("T")
-_ITEM = re.compile(r"""\s*("[^"]*"|'[^']*'|[^,'"\[\]{}]+?)\s*(?:,|$)""")
-"""An item of a list, up to the next comma; one within quotes is part of it."""
+_ITEM = re.compile(r"""(?:\s*+("[^"]*"|'[^']*')\s*+|([^,'"\[\]{}]++))(?:,|$)""")
+"""An item of a list, up to the next comma; one within quotes is part of it. No character is tried twice."""
 
 
 def read_settings(schema: type[T], arguments: Sequence[str]) -> T:
@@ -59,7 +59,7 @@ def _items(value: str) -> list[str] | None:
         found = _ITEM.match(inside, place)
         if found is None:
             return None
-        items.append(_unquoted(found[1]))
+        items.append(_unquoted(found[1]) if found[1] else found[2].strip() or found[2][-1:])
         place = found.end()
     return None if inside.endswith(",") else items
 

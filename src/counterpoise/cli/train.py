@@ -18,8 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from counterpoise.addresses import MaskedFormatter, without_credentials
-from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, escape, gravest
+from counterpoise.addresses import without_credentials
+from counterpoise.cli.exits import EXIT_FAILED_PROTOCOL, EXIT_FAULT, EXIT_OK, attempt, gravest
 from counterpoise.config import extensions, resolvers
 from counterpoise.config.arguments import is_multirun, parse_options, prepare, resumed
 from counterpoise.config.credentials import check_arguments, check_composed
@@ -40,6 +40,8 @@ from counterpoise.jsonio import write_json
 from counterpoise.paths import user_path
 from counterpoise.sweeps.multirun import Multirun, Refused
 from counterpoise.sweeps.search import end_trials, no_trial_finished
+from counterpoise.terminal import escaped_streams, say, say_all
+from counterpoise.tracking.log_lines import LineFormatter
 
 if TYPE_CHECKING:
     from counterpoise.reports.jobs import JobSummary
@@ -133,7 +135,7 @@ def _code(result: Mapping[str, Any]) -> int:
     """What a run that left a result exits with."""
     stopped = result["status"] == "collapsed"
     if stopped:
-        print(f"The run was stopped: {result['ended_by']['reason']}.", file=sys.stderr)
+        say(f"The run was stopped: {result['ended_by']['reason']}.", error=True)
     if not result.get("protocol", {"passed": True})["passed"]:
         return EXIT_FAILED_PROTOCOL
     return EXIT_FAULT if stopped else EXIT_OK
@@ -152,7 +154,7 @@ def _fetched(arguments: list[str]) -> list[str]:
 
     given = _last(arguments, "hydra.run.dir")
     folder = restore_from(url, user_path(given, "hydra.run.dir") if given else None, **_timeout(arguments))
-    print(escape_control(f"{without_credentials(url, url)} is in {folder}."))
+    say(f"{without_credentials(url, url)} is in {folder}.")
     kept = (item for item in arguments if not item.startswith(("resume=", "hydra.run.dir=")))
     return [*kept, f"resume={folder}"]
 
@@ -246,14 +248,14 @@ def sweep_job(config: DictConfig) -> float | None:
         the objective's score; NaN for a job that failed, which sweepers take for a failed trial; ``None`` for a dry
         run.
     """
-    escape()  # it may be called in a process of its own
     folder = Path(HydraConfig.get().runtime.output_dir)
-    print(f"\nJob {folder.name}", flush=True)
-    try:
-        return _for_sweeper(train_job(config))
-    except Exception as error:
-        _record_failure(folder, error)
-        return float("nan")
+    with escaped_streams():  # it may be called in a process of its own
+        say("", f"Job {folder.name}")
+        try:
+            return _for_sweeper(train_job(config))
+        except Exception as error:
+            _record_failure(folder, error)
+            return float("nan")
 
 
 def _show_warnings() -> None:
@@ -266,7 +268,7 @@ def _show_warnings() -> None:
         handler.addFilter(
             lambda record: not (record.name.startswith("counterpoise.") and record.levelno > logging.WARNING)
         )
-        handler.setFormatter(MaskedFormatter("Warning: %(message)s"))
+        handler.setFormatter(LineFormatter("Warning: %(message)s"))
         root.addHandler(handler)
 
 
@@ -285,7 +287,7 @@ def _record_failure(folder: Path, error: Exception) -> None:
     """Leave a failed job's reason in its folder, so that the summary can list it."""
     expected = isinstance(error, UserError | TrainingAbortedError | StorageError)
     message = without_credentials(str(error) if expected else f"{type(error).__name__}: {error}")
-    print(f"Job {folder.name} failed: {message}", file=sys.stderr, flush=True)
+    say_all(f"Job {escape_control(folder.name)} failed: {message}", error=True)
     status = "aborted" if isinstance(error, TrainingAbortedError) else "failed"
     trace = "" if expected else without_credentials("".join(traceback.format_exception(error)))
     overrides = typed(HydraConfig.get().overrides.task)
@@ -300,7 +302,7 @@ def _record_failure(folder: Path, error: Exception) -> None:
     except FolderInUseError:
         return  # the other process says how its run ends
     except (UserError, OSError) as fault:  # the other jobs go on: their folders may be elsewhere, or the disk come back
-        print(f"Job {folder.name}: failure.json could not be written: {fault}.", file=sys.stderr, flush=True)
+        say(f"Job {folder.name}: failure.json could not be written: {fault}.", error=True)
 
 
 def _remove_if_empty(folder: Path, start: Path) -> None:

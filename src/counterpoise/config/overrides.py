@@ -7,17 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from counterpoise.names import LONGEST_FOLDER, distinct, folder_part
 
+_BEFORE_QUOTE = re.compile(r"(?<!\\)(\\*+)('|\Z)")
+"""As ``QuotedString.with_quotes`` has it, whose pattern takes quadratic time for many backslashes."""
+
 
 def quoted(value: str) -> str:
     """A value that Hydra's grammar and OmegaConf read as this string."""
-    escaped = re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
-    return QuotedString(escaped, Quote.single).with_quotes()
+    escaped = re.sub(r"(?<!\\)(\\*+)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+    return f"'{_BEFORE_QUOTE.sub(_escaped_quote, escaped)}'"
+
+
+def _escaped_quote(found: re.Match[str]) -> str:
+    r"""``\'`` for a quote, and twice the backslashes before it; Hydra reads others as they are."""
+    return found[1] * 2 + ("\\'" if found[2] else "")
 
 
 def literal(value: object) -> str:

@@ -103,7 +103,7 @@ def _written(name: str) -> str:
     """A label as an item of a list in an override: in quotes unless it is a plain word or an integer."""
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*|-?[1-9][0-9]*|0", name) and name.lower() not in ("null", "nan", "inf"):
         return name
-    escaped = re.sub(r"(\\*)'", r"\1\1\'", name)  # Hydra reads a backslash before a quote only
+    escaped = re.sub(r"(?<!\\)(\\*+)'", r"\1\1\'", name)  # Hydra reads a backslash before a quote only
     return f"'{escaped}'"
 
 

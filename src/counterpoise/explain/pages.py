@@ -73,7 +73,7 @@ def chosen_examples(account: Account, each: int) -> list[int]:
 
 def page(title: str, account: Account, summary: Mapping[str, Any], examples: Sequence[int], pictures: bool) -> str:
     """``explanations.md``: evidence, queries, and examples with what was read."""
-    lines = [f"# {title}", ""]
+    lines = [f"# {plain(title)}", ""]
     if pictures:
         lines += ["![Attention of examples](attention.png)", ""]
     lines += ["![Over the split](overview.png)", ""]
@@ -112,15 +112,15 @@ def _query_table(queries: Sequence[Mapping[str, Any]]) -> list[str]:
         "|---|---|---|---|",
     ]
     for query in queries:
-        words = ", ".join(query["words"]) or "-"
+        words = plain(", ".join(query["words"])) or "-"
         lines.append(f"| {query['query'] + 1} | {query['share']:.0%} | {query['read']:.1f} | {words} |")
     return [*lines, ""]
 
 
 def _example(entry: Mapping[str, Any]) -> list[str]:
     sure = entry["probabilities"][entry["predicted"]]
-    right = "rightly" if entry["label"] == entry["predicted"] else f"wrongly, it is {entry['label']}"
-    lines = [f"### Row {entry['row']}: {entry['predicted']} at {sure:.2f}, {right}", ""]
+    right = "rightly" if entry["label"] == entry["predicted"] else f"wrongly, it is {plain(entry['label'])}"
+    lines = [f"### Row {entry['row']}: {plain(entry['predicted'])} at {sure:.2f}, {right}", ""]
     if "criterion" in entry:
         lines += [f"Criterion: {plain(entry['criterion'] or '')}", ""]
     for chunk in entry["chunks"]:
@@ -134,5 +134,5 @@ def _example(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    flat = plain(text)
+    flat = plain(" ".join(text.split()))
     return flat if len(flat) <= LONGEST_QUOTE else flat[:LONGEST_QUOTE].rsplit(" ", 1)[0] + " ..."

@@ -8,6 +8,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.errors import escape_control
 from counterpoise.explain.account import Account
 from counterpoise.explain.evidence import holds_evidence
 
@@ -46,7 +47,7 @@ def draw_examples(file: IO[bytes], account: Account, examples: Sequence[int]) ->
 def _title(account: Account, index: int, predicted: int, shown: int) -> str:
     records, chunks = account.records, len(account.spans[index])
     label = records.classes[int(records.labels[index])]
-    title = f"row {int(records.rows[index])}: predicted {records.classes[predicted]}, is {label}"
+    title = f"row {int(records.rows[index])}: predicted {_short(records.classes[predicted])}, is {_short(label)}"
     if records.has("criterion"):
         title += f"; {_short(records.table['criterion'][index].as_py() or '', 60)}"
     return " ".join(title.split()) + (f" ({shown} of {chunks} chunks)" if chunks > shown else "")
@@ -97,7 +98,7 @@ def draw_overview(file: IO[bytes], account: Account, summary: Mapping[str, Any])
     said = (
         f"mean effect on the odds of {last!r}, by criterion" if by == "by_criterion" else "mean effect, by prediction"
     )
-    left.set_title(said, loc="left", fontsize=10, color=INK)
+    left.set_title(said, loc="left", fontsize=10, color=INK, parse_math=False)
     figure.colorbar(image, ax=left, shrink=0.8)
     at = [entry["tenth"] * 10 - 5 for entry in positions]
     right.plot(
@@ -115,7 +116,8 @@ def draw_overview(file: IO[bytes], account: Account, summary: Mapping[str, Any])
 
 
 def _short(name: str, longest: int = 28) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    shown = escape_control(name)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -44,7 +44,10 @@ def summarise(sweep: Path, folders: Collection[Path], *, report: bool = True) ->
     show_table(console, job_table(sweep, jobs))
     for job in jobs:
         if job.message:
-            console.print(f"{job.folder.name} {job.status}: {job.message}", soft_wrap=True)
+            first, *others = job.message.splitlines()
+            console.print(f"{job.folder.name} {job.status}: {first}", soft_wrap=True)
+            for line in others:
+                console.print(f"  {line}", soft_wrap=True)
     if earlier:
         console.print(f"Jobs of earlier commands in this folder, not counted here: {len(earlier)}", soft_wrap=True)
     means, pooled = aggregate(jobs), pool(sweep, jobs)

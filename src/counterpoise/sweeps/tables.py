@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from counterpoise.line_console import styled
 from counterpoise.reports.jobs import METRICS, JobSummary
 from counterpoise.reports.means import FOLDS, NESTED, SEEDS, columns
 from counterpoise.reports.out_of_fold import OutOfFold
@@ -37,7 +38,7 @@ def job_table(sweep: Path, jobs: Sequence[JobSummary]) -> Table:
         values = [job.score, *(job.figures.get(name) for name in METRICS)] if finished else []
         table.add_row(
             job.folder.name,
-            Text(job.status, style="" if finished else "red"),
+            styled(job.status, "" if finished else "red"),
             *([_verdict(job.protocol)] if judged else []),
             *("-" if v is None else f"{v:.4f}" for v in values),
         )
@@ -45,7 +46,7 @@ def job_table(sweep: Path, jobs: Sequence[JobSummary]) -> Table:
 
 
 def _verdict(passed: bool | None) -> Text:
-    return Text("-") if passed is None else Text("passed" if passed else "failed", style="" if passed else "red")
+    return styled("-", "") if passed is None else styled("passed" if passed else "failed", "" if passed else "red")
 
 
 def mean_tables(jobs: Sequence[JobSummary], means: Mapping[str, Mapping[str, Any]], pooled: OutOfFold) -> list[Table]:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
-from counterpoise.addresses import MaskedFormatter
 from counterpoise.files import open_to_append, read_bytes
 from counterpoise.jsonio import write_bytes
 from counterpoise.storage import Storage
+from counterpoise.tracking.log_lines import LineFormatter
 
 
 class AppendedFile:
@@ -97,7 +97,7 @@ class LogFile(logging.Handler):
 
     def __init__(self, path: Path, storage: Storage) -> None:
         super().__init__(logging.INFO)
-        self.setFormatter(MaskedFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        self.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
         self.path = path
         self.storage = storage
         self._file = AppendedFile(path)
@@ -108,7 +108,9 @@ class LogFile(logging.Handler):
         try:
             self._file.add((self.format(record) + "\n").encode("utf-8", "backslashreplace"))
         except Exception as error:  # a message whose arguments do not fit
-            self._file.add(f"{record.name}: a message could not be formatted: {error!r}\n".encode())
+            message, given = "a message of %s could not be formatted: %r", (record.name, error)
+            told = logging.LogRecord(__name__, record.levelno, __file__, 0, message, given, None)
+            self._file.add((self.format(told) + "\n").encode("utf-8", "backslashreplace"))
         if not self._busy:  # that the disk failed is logged too, and comes back here
             self._busy = True
             try:

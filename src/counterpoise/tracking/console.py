@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from counterpoise.errors import escape_control
 from counterpoise.events import Alarm, BaseObserver, Decision, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.line_console import LineConsole
 
 PLAIN_WIDTH = 1000
 """Columns of a file or a pipe: no table is folded to fit."""
@@ -25,9 +27,10 @@ SHOWN_CLASSES = 4
 
 def make_console(*, stderr: bool = False) -> Console:
     """A console that shows text as it is, and never wraps it when its output goes to a file or a pipe."""
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = LineConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH, soft_wrap=True)
+        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "soft_wrap": True}
+        console = LineConsole(stderr=stderr, width=PLAIN_WIDTH, **plain)
     return console
 
 
@@ -123,7 +126,7 @@ class ConsoleObserver(BaseObserver):
     def _header(self) -> str:
         names = ("epoch", "train loss", "valid loss", self.metric[:10], "accuracy", "macro f1")
         figures = " ".join(f"{name:>{width}}" for name, width in zip(names, WIDTHS, strict=True))
-        shares = " ".join(f"{name[:12]:>12}" for name in self.classes[:SHOWN_CLASSES])
+        shares = " ".join(f"{escape_control(name)[:12]:>12}" for name in self.classes[:SHOWN_CLASSES])
         return f"{figures}  predicted as {shares}  {'seconds':>7}"
 
     def _row(self, event: EpochEvent) -> str:
@@ -166,8 +169,8 @@ def _least_width(table: Table) -> int:
     """Below which figures would be cut; a label may be folded, a heading broken between its words."""
     total = 1
     for place, column in enumerate(table.columns):
-        heading = max((cell_len(word) for word in str(column.header).split()), default=0)
-        longest = max((cell_len(str(cell)) for cell in column.cells), default=0)
+        heading = max((cell_len(word) for word in escape_control(str(column.header)).split()), default=0)
+        longest = max((cell_len(escape_control(str(cell))) for cell in column.cells), default=0)
         total += 3 + max(heading, min(longest, LONGEST_LABEL) if place == 0 else longest)
     return total
 

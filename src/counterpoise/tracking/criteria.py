@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from counterpoise.line_console import styled
 
 VERDICTS = {True: ("pass", "green"), False: ("FAIL", "bold red"), None: ("not judged", "yellow")}
 
@@ -33,6 +34,6 @@ def show_protocol(console: Console, protocol: Mapping[str, Any]) -> None:
     table.add_column("verdict", no_wrap=True)
     for row in protocol["criteria"]:
         word, style = VERDICTS[row["passed"]]
-        table.add_row(row["name"], row["wanted"], row["seen"], Text(word, style=style))
+        table.add_row(row["name"], row["wanted"], row["seen"], styled(word, style))
     console.print(table)
     console.print(verdict_line(protocol), soft_wrap=True)

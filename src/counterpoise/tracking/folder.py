@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
@@ -25,7 +26,7 @@ from omegaconf import OmegaConf
 from counterpoise.addresses import without_credentials
 from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
-from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail, near
+from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, escape_lines, fail, near
 from counterpoise.files import check_own_files, check_own_folders, own_folder, read_bytes
 from counterpoise.jsonio import read_json, to_plain, write_atomically, write_bytes, write_json
 from counterpoise.storage import Storage
@@ -379,7 +380,15 @@ def _try_out(folder: Path) -> None:
 
 
 def _yaml_writer(content: Any) -> Any:
-    return lambda file: file.write(OmegaConf.to_yaml(content).encode())
+    return lambda file: file.write(_yaml(content).encode())
+
+
+def _yaml(content: Any) -> str:
+    """As OmegaConf writes it; with YAML's own escapes where it holds what a terminal would obey."""
+    text = OmegaConf.to_yaml(content)
+    if escape_lines(text) == text:
+        return text
+    return str(yaml.serialize(yaml.compose(text, yaml.SafeLoader), Dumper=yaml.SafeDumper, allow_unicode=False))
 
 
 def write_predictions(

@@ -32,6 +32,7 @@ from counterpoise.errors import PreemptedError, missing_extra
 from counterpoise.events import Alarm, BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.tracking.base import TrackerConfig
 from counterpoise.tracking.host import CHUNK, MARK
+from counterpoise.tracking.log_lines import Lines
 from counterpoise.tracking.messages import END, encode
 
 log = logging.getLogger(__name__)
@@ -228,7 +229,7 @@ class Relay:
             work(*given)
         except Exception as error:
             trace = "".join(traceback.format_exception(error))
-            log.info("Tracker %s: %s", self.name, without_credentials(trace))
+            log.info("Tracker %s: %s", self.name, Lines(without_credentials(trace)))
             self._drop(f"{type(error).__name__}: {error}")
 
     def _write(self) -> None:
@@ -305,7 +306,7 @@ class Relay:
         if "warning" in answer:
             log.warning("%s", without_credentials(str(answer["warning"])))
         elif "failed" in answer:
-            log.info("Tracker %s: %s", self.name, without_credentials(str(answer["trace"])))
+            log.info("Tracker %s: %s", self.name, Lines(without_credentials(str(answer["trace"]))))
             self._drop(str(answer["failed"]))
         else:
             with self._change:

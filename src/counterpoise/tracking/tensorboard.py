@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import socket
 import struct
@@ -13,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from counterpoise.errors import escape_control, escape_lines
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.files import own_folder, read_bytes
-from counterpoise.jsonio import read_json
+from counterpoise.jsonio import dumps, read_json
+from counterpoise.names import distinct
 from counterpoise.paths import user_path
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
@@ -25,6 +26,8 @@ from counterpoise.tracking.folder import RunFolder
 
 PREFIX = "events.out.tfevents."
 """How TensorBoard knows its files, which it reads in the order of their names."""
+LONGEST_TAG = 500
+"""Bytes of a tag, which may hold the name of a class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class TensorBoard(Tracker):
         self._begin(plan)
         config = read_json(RunFolder(self.folder).metadata)["config"]
         config = {key: value for key, value in config.items() if key != "tracker"}
-        self._text("config", f"```json\n{json.dumps(config, indent=2, ensure_ascii=False)}\n```")
+        self._text("config", f"```json\n{dumps(config)}\n```")
         self._write()
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
@@ -126,13 +129,13 @@ class TensorBoard(Tracker):
 
     def _add_all(self, figures: Mapping[str, float]) -> None:
         for tag, value in figures.items():
-            self._add(self._summary.Value(tag=tag, simple_value=value))
+            self._add(self._summary.Value(tag=_tag(tag), simple_value=value))
 
     def _text(self, tag: str, markdown: str) -> None:
         value = self._summary.Value(tag=tag)
         value.metadata.plugin_data.plugin_name = "text"
         value.tensor.dtype = 7  # DT_STRING
-        value.tensor.string_val.append(markdown.encode())
+        value.tensor.string_val.append(escape_lines(markdown).encode())
         value.tensor.tensor_shape.dim.add(size=1)
         self._add(value)
 
@@ -161,3 +164,8 @@ def _later(folder: Path) -> int:
     """The time in nanoseconds, or one behind the newest file's: the clock may have gone back since."""
     stamps = (path.name.removeprefix(PREFIX).partition(".")[0] for path in folder.glob(f"{PREFIX}*"))
     return max([time.time_ns(), *(int(stamp) + 1 for stamp in stamps if stamp.isdecimal())])
+
+
+def _tag(name: str) -> str:
+    """A tag without control characters; where it is not all of the name, a hash keeps it apart from others."""
+    return distinct(escape_control(name), name, LONGEST_TAG)

@@ -35,9 +35,11 @@ _MOST_TEXT = 4096
 _FORGET_AT = 300_000
 
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\W\d_A-Za-z]+")
-_CONVERSION = r"%[-+ #0']*(?:\*|\d+)?(?:\.(?:\*|\d+)?)?(?:hh|ll|[hljztLqw])?[diouxXeEfFgGaAcspnmS]"
+_CONVERSION = r"%[-+ #0']*+(?:\*|\d++)?+(?:\.(?:\*|\d++)?+)?+(?:hh|ll|[hljztLqw])?[diouxXeEfFgGaAcspnmS]"
+"""A 0 may be a flag or a digit of the width: what is read is not read again, or hostile texts take quadratic time."""
 _PIECE = re.compile(rf"({_CONVERSION})|(0[xX][0-9a-fA-F]+|\d[\d.]*)|([^\W\d]\w*)")
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*", re.DOTALL)
+"""One without an end reaches to that of the text, or its beginning would be looked for again and again."""
 _RADIX = ((re.compile(r"0x[0-9a-f]+"), "hex"), (re.compile(r"0b[01]+"), "binary"), (re.compile(r"0[0-7]+"), "octal"))
 
 

@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, parse
@@ -31,6 +30,7 @@ from counterpoise.data.ragged import positions
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import Problem, fail
 from counterpoise.jsonio import read_json, to_plain, write_json
+from counterpoise.line_console import LineConsole
 
 log = logging.getLogger(__name__)
 
@@ -388,7 +388,7 @@ def _claim(path: Path) -> None:
 def _progress(starts: Sequence[int], what: str) -> Iterator[int]:
     """A bar on a terminal, from the second part on."""
     shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
+    console = LineConsole(stderr=True)
     hidden = not console.is_terminal or len(starts) < 2
     with Progress(*shown, console=console, transient=True, disable=hidden) as progress:
         yield from progress.track(starts, description=what)

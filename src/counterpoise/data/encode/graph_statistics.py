@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.data.graphs import Graphs, NamedGraphs
+from counterpoise.errors import escape_control
 
 INK, GRID = "#333a44", "#e6e9ed"
 COLORS = ("#1f5fa8", "#d1495b", "#2a9d8f", "#e09f3e", "#6d597a", "#4f772d")
@@ -186,7 +187,8 @@ def _draw_losses(axes: Any, figures: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _shown(name: str) -> str:
     """A name that matplotlib takes for no formula and shows in a legend, cut where it is long."""
-    short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    shown = escape_control(name)
+    short = shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 1] + "…"
     return " " * short.startswith("_") + short.replace("$", r"\$")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from counterpoise.line_console import styled
 from counterpoise.reports.outputs.figures import interval_of, mean_std, repetitions, shown_metrics, span, titled
 from counterpoise.reports.outputs.sentences import comparison_line, found, order_of
 from counterpoise.reports.report import DataSet, Report
@@ -40,7 +40,7 @@ def _table(data: DataSet) -> Table:
     for row in data.rows:
         figure = row.figures.get(first)
         table.add_row(
-            Text(row.name, style="bold" if row in data.leaders else ""),
+            styled(row.name, "bold" if row in data.leaders else ""),
             mean_std(figure),
             "–" if figure is None else span(interval_of(figure)[0]),
             *(mean_std(row.figures.get(metric)) for metric in others),

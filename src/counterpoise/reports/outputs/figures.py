@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from counterpoise.errors import escape_control
 from counterpoise.inks import shorter
 from counterpoise.metrics import METRICS as DIRECTIONS
 from counterpoise.reports.report import Comparison, DataSet, Figure, Interval, Row
@@ -36,7 +37,7 @@ def shortened(name: str) -> str:
 
 def titled(metric: str) -> str:
     """``roc_auc`` as ``ROC-AUC``; what is not known, with blanks for underscores."""
-    return _NAMES.get(metric, metric.replace("_", " "))
+    return _NAMES.get(metric, escape_control(metric).replace("_", " "))
 
 
 def larger_is_better(data: DataSet, metric: str) -> bool:

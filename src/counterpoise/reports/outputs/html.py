@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from counterpoise.errors import escape_control
 from counterpoise.metrics import CALIBRATION_BINS
 from counterpoise.reports.outputs import figures, sentences
 from counterpoise.reports.outputs.method import method_of
@@ -60,11 +61,12 @@ def page(report: Report) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.globals |= {name: getattr(figures, name) for name in FORMATTERS}
     environment.globals |= {"finding_lines": finding_lines, "verdict_of": sentences.verdict_of, "captions": CAPTIONS}
     environment.globals |= {"bins": CALIBRATION_BINS, "longest": figures.LONGEST_NAME}
-    environment.filters["shortened"] = figures.shortened
+    environment.filters |= {"shortened": figures.shortened, "lines": _lines}
     detailed = detailed_runs(report)
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -78,6 +80,17 @@ def page(report: Report) -> str:
         publication=sentences.published(report),
         latex=tex_text(report),
     )
+
+
+def _shown(value: object) -> object:
+    """What the template writes: text with its control characters as escapes; mark-up as it is."""
+    shown = isinstance(value, str | Path) and not isinstance(value, Markup)
+    return escape_control(str(value)) if shown else value
+
+
+def _lines(texts: Iterable[str]) -> Markup:
+    """Texts on lines of their own."""
+    return Markup("\n").join(map(escape_control, texts))
 
 
 def detailed_runs(report: Report) -> list[tuple[int, tuple[str, ...]]]:
@@ -101,7 +114,7 @@ def _pictures(run: RunEntry, names: Sequence[str]) -> Mapping[str, Markup]:
         return {}
     from counterpoise.reports.pictures.run import svgs_of
 
-    label = str(escape(f"run {run.folder.name}"))
+    label = str(escape(escape_control(f"run {run.folder.name}")))
     return {name: Markup(svg) for name, svg in svgs_of(run.folder, label, names).items()}
 
 
@@ -130,7 +143,8 @@ def _comparison(report: Report, data: DataSet) -> dict[str, Markup]:
     from counterpoise.inks import as_svg
     from counterpoise.reports.pictures.comparison import draw_data_set, draw_narrow
 
-    label = str(escape(f"figures of the rows of {data.name}, with intervals, and curves on validation"))
+    words = f"figures of the rows of {data.name}, with intervals, and curves on validation"
+    label = str(escape(escape_control(words)))
     try:
         drawn = {"wide": draw_data_set(report, data), "narrow": draw_narrow(report, data)}
         return {width: Markup(as_svg(each, label)) for width, each in drawn.items() if each is not None}

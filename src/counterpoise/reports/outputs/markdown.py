@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
+from counterpoise.errors import escape_control
 from counterpoise.reports.outputs.figures import (
     count,
     duration,
@@ -33,7 +34,7 @@ SHOWN_RUNS = 200
 
 def plain(text: str) -> str:
     """Text in one line, as text: no mark-up in it is obeyed."""
-    return re.sub(r"([\\`*_\[\]!|~$])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    return re.sub(r"([\\`*_\[\]!|~$])", r"\\\1", html.escape(" ".join(escape_control(text).split()), quote=False))
 
 
 def markdown(report: Report, picture: str | None) -> str:
@@ -66,7 +67,7 @@ def markdown(report: Report, picture: str | None) -> str:
 
 
 def _code(text: str) -> str:
-    return " ".join(text.replace("`", "'").split())
+    return " ".join(escape_control(text).replace("`", "'").split())
 
 
 def _data(data: DataSet) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 
+from counterpoise.errors import escape_control
 from counterpoise.reports.outputs.figures import (
     MAIN_METRICS,
     mean_std,
@@ -22,7 +22,6 @@ COLUMNS = (
     *("data", "split", "row", "kind", "model", "metric", "mean", "std", "repetitions", "over"),
     *("seeds_low", "seeds_high", "rows_low", "rows_high", "both_low", "both_high", "incomplete", "text"),
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -86,13 +85,13 @@ def _ends(interval: Interval | None) -> list[str]:
 
 def cell(text: str) -> str:
     """A name in one line; a spreadsheet takes one that begins with one of these for a formula, and would run it."""
-    flat = _CONTROL.sub(" ", text)
+    flat = escape_control(text)
     return f"'{flat}" if flat.lstrip().startswith(("=", "+", "-", "@")) else flat
 
 
 def tex(text: str) -> str:
     """Text as LaTeX shows it: nothing in it is obeyed."""
-    flat = " ".join(_CONTROL.sub(" ", text).split())
+    flat = " ".join(escape_control(text).split())
     return "".join(_TEX.get(character, character) for character in flat)
 
 
