@@ -20,6 +20,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _paths_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command keeps the current folder off the paths of what it starts; scripts of later tests find their own."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # so that it is brought back, whatever the test does
+
+
 @pytest.fixture(scope="session")
 def branch_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small table and the finished runs ``text`` and ``graph``; to be copied, not changed."""

@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 
 from counterpoise.config.arguments import prepare
 from counterpoise.config.saved import needed_again
-from counterpoise.errors import UserError
+from counterpoise.errors import PreemptedError, UserError
+from counterpoise.preemption import Leavings
+from counterpoise.tracking.folder import RunFolder
 
 
 def saved_run(folder: Path, *overrides: str) -> Path:
@@ -161,6 +163,13 @@ def test_all_that_must_be_given_again_is_listed(tmp_path: Path) -> None:
     assert len(refused(folder)) == 2
     assert needed_again(folder) == ["'extensions=[mine]'", "mirror.url=s3://a/b"]
     assert needed_again(tmp_path) == []
+
+
+def test_a_run_that_a_signal_ended_says_what_to_give_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved_run(tmp_path / "run", "seed=1", "extensions=[mine]", "mirror.url=s3://a/b")
+    said = str(Leavings(RunFolder(tmp_path / "run"), multirun=False).said(PreemptedError("SIGTERM was received")))
+    assert "To continue: resume=run 'extensions=[mine]' mirror.url=s3://a/b, which starts at the beginning." in said
 
 
 def test_options_are_read_without_what_they_interpolate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
