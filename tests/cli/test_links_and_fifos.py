@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 from cli_command import SMALL, Answer
+from finished_runs import RUNS
 from interrupted_run import CACHE, COMMAND, DONE, RUN, in_a_hurry, outcome
 
 from counterpoise.cli import evaluate as evaluate_cli
+from counterpoise.cli import explain as explain_cli
 from counterpoise.cli import predict as predict_cli
 from counterpoise.cli import report as report_cli
 from counterpoise.cli.exits import EXIT_OK, EXIT_USER
 from counterpoise.jsonio import remove
+from counterpoise.tracking.folder import _FOLDERS as CHECKED
 from mutations import contents, copied, files_below
 
 Train = Callable[..., Answer]
@@ -110,6 +113,24 @@ def test_a_folder_of_a_run_is_no_link(run: str, name: str, at: Path, tmp_path: P
     again = train(f"resume={run}", "mirror.url=null", folder=at)
     assert again.code == EXIT_USER
     assert contents(tmp_path / "outside") == before
+
+
+def test_every_folder_that_commands_make_in_a_run_is_among_those_that_are_checked(
+    fresh: Path, train: Train, capfd: Capture
+) -> None:
+    pytest.importorskip("tensorboard")
+    more = ("report.plots=true", "tracker=tensorboard", f"mirror.url=file://{fresh}/store", "hydra.run.dir=run")
+    assert train(*RUNS["chunks"], *more, "paths.cache=cache", folder=fresh).code == EXIT_OK
+    for command, arguments in (
+        (report_cli.report, ["run"]),
+        (explain_cli.explain, ["run=run", "cache=cache"]),
+        (evaluate_cli.evaluate, ["run=run", "cache=cache"]),
+    ):
+        answer = ask(command, fresh, capfd, *arguments)
+        assert answer.code == EXIT_OK, answer
+    made = {path.name for path in (fresh / "run").iterdir() if path.is_dir()}
+    assert made >= {".hydra", "checkpoints", "plots", "report", "explanations", "tensorboard"}
+    assert made <= set(CHECKED)
 
 
 @pytest.mark.parametrize(

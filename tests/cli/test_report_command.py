@@ -214,7 +214,7 @@ def test_a_disk_that_fills_while_the_report_is_written_is_no_fault_of_ours(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "out" / "report.html"))
 
-    monkeypatch.setattr("counterpoise.reports.outputs.write.write_atomically", full)
+    monkeypatch.setattr("counterpoise.reports.outputs.write.write_together", full)
     assert report([str(runs), "--out", str(tmp_path / "out")]) == EXIT_USER
     assert "No space left on device. Free some space" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
