@@ -62,10 +62,10 @@ def report(error: BaseException) -> int:
         print(_listing(error), file=sys.stderr)
         return EXIT_USER
     if isinstance(error, TrainingAbortedError):
-        print(f"Training was aborted. {error}", file=sys.stderr)
+        print(f"Training was aborted. {without_credentials(str(error))}", file=sys.stderr)
         return EXIT_FAILED_PROTOCOL if isinstance(error, FailedProtocolError) else EXIT_FAULT
     if isinstance(error, StorageError):
-        print(f"The disk failed. {error}", file=sys.stderr)
+        print(f"The disk failed. {without_credentials(str(error))}", file=sys.stderr)
         return EXIT_FAULT
     print(without_credentials("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     return EXIT_FAULT
@@ -89,4 +89,4 @@ def _unread(error: BaseException) -> bool:
 def _listing(error: UserError) -> str:
     count = len(error.problems) + error.hidden
     title = "1 problem:" if count == 1 else f"{count} problems:"
-    return "\n".join([title, *(f"  {line}" for line in str(error).splitlines())])
+    return "\n".join([title, *(f"  {line}" for line in without_credentials(str(error)).splitlines())])
