@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from counterpoise.addresses import without_credentials
 from counterpoise.errors import escape_control, escape_lines
 
 
@@ -69,8 +70,12 @@ def _escaped(stream: TextIO) -> Any:
 
 
 def say(*lines: str, error: bool = False) -> None:
-    """Write lines to the standard output, or error, at once; each argument is one line, whatever it holds."""
-    print(*map(escape_control, lines), sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
+    """Write lines to the standard output, or error, at once; each argument is one line.
+
+    Control characters are shown as escapes, addresses without their credentials.
+    """
+    shown = (escape_control(without_credentials(line)) for line in lines)
+    print(*shown, sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def say_all(text: str, *, error: bool = False) -> None:

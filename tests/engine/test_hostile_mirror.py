@@ -74,7 +74,7 @@ def forge(place: Path, name: str, content: bytes) -> None:
 
 
 def fetched(place: Path) -> Path:
-    return restore_from(f"file://{place}", timeout=20.0)
+    return restore_from(f"file://{place}", timeout=120.0)
 
 
 def mirror_at(place: Path, **changes: Any) -> Mirror:
@@ -175,7 +175,7 @@ def test_an_absolute_folder_is_only_taken_if_it_is_given(place: Path) -> None:
     change(inner, folder=str(place))
     with pytest.raises(UserError, match="not below the current folder"):
         fetched(inner)
-    assert restore_from(f"file://{inner}", Path("here"), timeout=20.0) == Path("here")
+    assert restore_from(f"file://{inner}", Path("here"), timeout=120.0) == Path("here")
 
 
 def test_a_file_that_is_larger_than_it_says_is_cut_off(place: Path) -> None:
@@ -364,7 +364,7 @@ def test_a_run_is_fetched_from_a_web_server(place: Path, served: Any) -> None:
         answer(self)
 
     url = served(noted)
-    assert restore_from(f"{url}/run?version=3", timeout=20.0) == Path("run")
+    assert restore_from(f"{url}/run?version=3", timeout=120.0) == Path("run")
     assert all(path.endswith("?version=3") for path in asked), "the query belongs to each file"
     assert RunFolder(Path("run")).metadata.is_file()
 
@@ -394,14 +394,16 @@ def drip(self: Server, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", [POINTER, "model.safetensors"])
 @pytest.mark.parametrize(
-    ("how", "expected"),
-    [(endless, "larger than|cannot be read"), (drip, "no answer within|not done within")],
+    ("how", "timeout", "expected"),
+    [(endless, 120.0, "larger than|cannot be read"), (drip, 2.0, "no answer within|not done within")],
 )
-def test_a_server_that_never_ends_is_given_up(how: Any, expected: str, name: str, place: Path, served: Any) -> None:
+def test_a_server_that_never_ends_is_given_up(
+    how: Any, timeout: float, expected: str, name: str, place: Path, served: Any
+) -> None:
     url, start = served(plain(place, {name: how})), time.monotonic()
     with pytest.raises(UserError, match=expected):
-        restore_from(f"{url}/run", timeout=2.0)
-    assert time.monotonic() - start < 30
+        restore_from(f"{url}/run", timeout=timeout)
+    assert time.monotonic() - start < 100, "the file takes minutes, or for ever"
     assert not list(Path().rglob("model*"))
 
 
@@ -436,10 +438,10 @@ def test_what_a_server_says_is_shown_short_and_without_the_password(place: Path,
 def test_a_mirror_that_hangs_costs_a_run_its_timeout_and_no_more(
     place: Path, served: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Remote, "pointer", lambda self: time.sleep(30))
+    monkeypatch.setattr(Remote, "pointer", lambda self: time.sleep(600))
     start = time.monotonic()
     fit(Path("run").absolute(), mirror_at(place, attempts=1, timeout=0.5, wait=0.5))
-    assert time.monotonic() - start < 25
+    assert time.monotonic() - start < 300
     assert any("does not answer: no answer within 0.5 seconds" in line for line in warnings(caplog))
 
 

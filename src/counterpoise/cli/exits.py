@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from counterpoise.addresses import without_credentials
 from counterpoise.allocation import is_out_of_memory, said
 from counterpoise.errors import (
     MORE_MEMORY,
@@ -75,8 +74,7 @@ def report(error: BaseException) -> int:
     if is_out_of_memory(error):
         say(f"Out of memory: {said(error)}. {MORE_MEMORY}", error=True)
         return EXIT_FAULT
-    trace = without_credentials("".join(traceback.format_exception(error)))
-    say(*trace.rstrip("\n").split("\n"), error=True)
+    say(*"".join(traceback.format_exception(error)).rstrip("\n").split("\n"), error=True)
     return EXIT_FAULT
 
 
