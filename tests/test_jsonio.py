@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.jsonio import dumps, read_json, to_plain, write_atomically, write_json
+from hostile_names import NAMES, hidden
 
 
 @dataclasses.dataclass
@@ -207,3 +208,12 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", 1)
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "x.json")}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_terminal_can_show_json_and_a_parser_gets_all_of_it(name: str, indent: int | None) -> None:
+    content = {name: [name, {"a": f"\U000e0041{name}"}], "b": "\ud800\x7f"}
+    text = dumps(content, indent=indent)
+    assert json.loads(text) == content
+    assert not hidden(text)

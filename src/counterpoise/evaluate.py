@@ -19,7 +19,7 @@ from counterpoise.data.sources.labels import group_of, label_or_number
 from counterpoise.data.sources.reading import Column
 from counterpoise.decision import Decision, DecisionConfig
 from counterpoise.engine.evaluation import Predictions
-from counterpoise.errors import UserError, fail, near
+from counterpoise.errors import CONTROL, UserError, fail, near
 from counterpoise.job import build_loss
 from counterpoise.jsonio import as_bytes, read_json, to_plain, write_together
 from counterpoise.measuring import answers, calibration, figures
@@ -151,7 +151,8 @@ def _of_table(config: EvaluateConfig, console: Console) -> _Answered:
     if config.split is not None:
         raise fail("split", "cannot be given together with input.", "Leave one out.")
     bare = bare_name(Path(config.input))
-    name = f"input_{distinct(bare, bare, LONGEST_FILE)}"
+    readable = CONTROL.sub("_", bare)
+    name = f"input_{distinct(readable, bare, LONGEST_FILE)}"
     _refuse_others(_path(config, name), config.input)
     opened, learnt = open_model(user_path(config.run, "run"), config.extensions)
     limit = opened.experiment["data"].config.max_record_bytes

@@ -197,6 +197,7 @@ def test_evaluation_shows_escapes(run: Path, place: Path, tmp_path: Path, shown:
     out = tmp_path / OUTSIDE
     assert evaluate([f"run={run}", f"input={place / DATA}", f"out={out}"]) == EXIT_OK
     check_texts(out)
+    assert not hidden("".join(path.name for path in out.iterdir()))
     for mistake in (f"run={OUTSIDE}", f"input={OUTSIDE}", f"nothing={OUTSIDE}", OUTSIDE):
         assert evaluate([f"run={run}", f"out={out}", mistake]) == EXIT_USER
 

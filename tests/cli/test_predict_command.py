@@ -29,7 +29,7 @@ from counterpoise.config.schema import field_types
 from counterpoise.errors import UserError
 from counterpoise.evaluate import EvaluateConfig
 from counterpoise.jsonio import read_json, read_sealed, write_json, write_sealed
-from counterpoise.predict import PredictConfig
+from counterpoise.predict import PredictConfig, _headings
 
 Runs = Callable[[str], Path]
 CODE = "int f(int a) { return unchecked(a, 1); }"
@@ -455,3 +455,9 @@ def test_help_lists_every_key_and_needs_no_torch() -> None:
     assert "torch" not in done.stderr
     for name in field_types(PredictConfig):
         assert f"  {name}=" in USAGE
+
+
+def test_columns_that_escapes_make_equal_are_told_apart() -> None:
+    names = ["a\x07", "a\\x07", "a\\x07 (2)", "=b", "'=b", "c"]
+    found = _headings(names)
+    assert found == ["a\\x07", "a\\x07 (2)", "a\\x07 (2) (2)", "'=b", "'=b (2)", "c"]
