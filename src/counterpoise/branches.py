@@ -157,7 +157,7 @@ class _Opening:
         self._check_classes(metadata.get("classes"))
         component = self._component(metadata.get("config"))
         properties, vocabulary, settings = self._properties()
-        theirs = metadata["config"].get("encoding")  # a mapping: the model was found in it
+        theirs = (metadata.get("config") or {}).get("encoding")
         theirs = theirs if isinstance(theirs, Mapping) else {}
         self._check_properties(settings, theirs)
         self._check_given(settings, theirs)
@@ -249,7 +249,7 @@ class _Opening:
     def _model(self, component: Component, properties: Mapping[str, Any], checkpoint: Checkpoint) -> Backbone:
         counts = self.dataset.train.class_counts()
         context = ModelContext(tuple((counts / counts.sum()).tolist()), properties)
-        model: Any = self.run.build(component, context)
+        model: Any = self.run.build(component, context, checkpoint)
         broken = list(_broken_promises(model))
         if broken:
             what = f"is a {type(model).__name__}, which is no whole Backbone: {'; '.join(broken)}."

@@ -6,17 +6,18 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config.experiment import FREE
-from counterpoise.config.overrides import quoted, settings_name, typed
+from counterpoise.config.overrides import quoted, settings_name
+from counterpoise.config.yaml_files import read_yaml
 from counterpoise.errors import fail, nearest
 from counterpoise.paths import user_path
 
@@ -91,7 +92,7 @@ def _take_up(arguments: list[str], options: argparse.Namespace) -> list[str]:
 def _options_of(folder: Path) -> list[tuple[str, str]]:
     """With which options a run found its configs, and their values: a run saves none of them, see below."""
     try:
-        hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
+        hydra = read_yaml(folder / ".hydra" / "hydra.yaml").hydra
         sources = [(str(each.provider), str(each.path), str(each.schema)) for each in hydra.runtime.config_sources]
         name = str(hydra.job.config_name)
     except Exception:  # YAML's own errors, another shape: Hydra says what it does not find
@@ -125,13 +126,13 @@ def saved_overrides(folder: Path) -> list[str]:
     if not saved.is_file():
         raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", runs_near(folder))
     try:
-        content = OmegaConf.load(saved)
-    except Exception as error:  # YAML's own errors, wrong encodings, ...
+        content = read_yaml(saved)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise fail(str(saved), f"cannot be read: {reason}.", "Start the run again without resume.") from error
-    if not isinstance(content, ListConfig):
+    items: Any = OmegaConf.to_container(content, resolve=False)  # as they were typed
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise fail(str(saved), "is not a list of overrides.", "Start the run again without resume.")
-    items = typed(content)
     # A run saves overrides of its own config alone: Hydra's, and options, decide what is imported and written where.
     strange = [item for item in items if item.lstrip("+~").startswith(("hydra.", "hydra/", "hydra=", "-"))]
     if strange:

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, UserError, fail, first_line
 from counterpoise.jsonio import SEAL, read_json, remove
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ FORMAT = 4
 MODEL, STATE = "model.safetensors", "state.pt"
 PACKAGES = "counterpoise", "torch"
 """Whose versions a manifest tells; for people, nothing is decided by them."""
+_CONVERTED = {torch.float32, torch.float64}
+"""Number formats that stand for each other: a run in fp64 is opened in fp32."""
 LAST, PREVIOUS, BEST, FIRST, HEALTHY = "last", "previous", "best", "first", "healthy"
 
 
@@ -57,13 +59,14 @@ class Checkpoint:
         """Put the weights into ``model``, every one of them.
 
         Raises:
-            UserError: if they are not this model's.
+            UserError: if they are not this model's, or not finite; the model stays as it was then.
         """
         path = self.folder / MODEL
         try:
+            _check_weights(path, model)
             load_model(model, path, strict=True)
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            message = f"holds no weights of this model: {str(error).splitlines()[0]}"
+            message = f"holds no weights of this model: {first_line(error).rstrip(':')}."
             raise fail(str(path), message, "Start a new run folder.") from error
 
     def load_state(self) -> dict[str, Any]:
@@ -279,6 +282,23 @@ def flaw(folder: Path, files: Sequence[str] = (MODEL, STATE)) -> str | None:
 
 def _counts(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _check_weights(path: Path, model: nn.Module) -> None:
+    """Raises ``ValueError`` for tensors of other sizes or kinds, which PyTorch would convert, and for NaN."""
+    own = model.state_dict(keep_vars=True)
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            if name not in own:
+                continue  # refused, with all others, when they are loaded
+            found, expected = file.get_tensor(name), own[name]
+            if found.shape != expected.shape:
+                raise ValueError(f"{name} is {list(found.shape)}, but must be {list(expected.shape)}")
+            kinds = {found.dtype, expected.dtype}
+            if len(kinds) > 1 and kinds != _CONVERTED:
+                raise ValueError(f"{name} holds {found.dtype}, but must hold {expected.dtype}")
+            if isinstance(expected, nn.Parameter) and not found.isfinite().all():
+                raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def _another_format(folder: Path, found: object) -> UserError:

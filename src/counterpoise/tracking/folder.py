@@ -26,7 +26,8 @@ from omegaconf import OmegaConf
 from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, fail, near
-from counterpoise.jsonio import read_json, to_plain, write_atomically, write_json
+from counterpoise.jsonio import to_plain, write_atomically, write_json
+from counterpoise.run_files import read_metadata
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import LogFile
 
@@ -226,9 +227,9 @@ class RunFolder:
                     write_atomically(self.path / ".hydra" / name, _yaml_writer(content))
                 write_json(self.metadata, {"format": FORMAT, "config": config, **facts, ARTEFACTS: sums})
             else:
-                before = read_json(self.metadata)
-                if before.get(ARTEFACTS, {}) != sums:  # of an earlier version, or made again on another machine
-                    write_json(self.metadata, {**before, ARTEFACTS: sums})
+                kept = read_metadata(self.metadata)
+                if kept.get("artefacts", {}) != sums:  # of an earlier version, or made again on another machine
+                    write_json(self.metadata, {**kept, ARTEFACTS: sums})
         except OSError as error:
             self._take_back(before)
             raise self._unwritable(error) from error
@@ -295,8 +296,8 @@ class RunFolder:
                 raise fail(str(self.metadata), message, "Bring it back, or remove the run folder to start over.")
             return
         try:
-            before = dict(read_json(self.metadata))
-        except (OSError, ValueError, TypeError) as error:
+            before: Mapping[str, Any] = read_metadata(self.metadata)
+        except (OSError, ValueError) as error:
             raise fail(
                 str(self.metadata), f"cannot be read: {error}.", "Remove the run folder to start over."
             ) from error

@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import IO, Any
 
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
+from counterpoise.files import read_text
 from counterpoise.inks import COLORS, GRID, INK
 from counterpoise.jsonio import parse_json, write_atomically, write_json
 from counterpoise.storage import Storage
@@ -97,14 +98,14 @@ def read_norms(path: Path, update: int) -> Norms:
         try:
             if node["update"] <= update:
                 _add(found, int(node["epoch"]), dict(node["component_grad_norms"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
     return found
 
 
 def _lines(path: Path) -> Iterator[Any]:
     try:
-        content = path.read_text(encoding="utf-8", errors="replace")
+        content = read_text(path, errors="replace")
     except OSError:
         return
     for line in content.splitlines():

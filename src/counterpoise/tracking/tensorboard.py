@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
-from counterpoise.jsonio import read_json
 from counterpoise.paths import user_path
+from counterpoise.run_files import read_metadata
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.base import Tracker, TrackerConfig
@@ -55,7 +55,7 @@ class TensorBoard(Tracker):
     def on_start(self, plan: Mapping[str, Any]) -> None:
         """Begin a file; on resume, hide what was written behind the checkpoint."""
         self._begin(plan)
-        config = read_json(RunFolder(self.folder).metadata)["config"]
+        config = read_metadata(RunFolder(self.folder).metadata).get("config") or {}
         config = {key: value for key, value in config.items() if key != "tracker"}
         self._text("config", f"```json\n{json.dumps(config, indent=2, ensure_ascii=False)}\n```")
         self._write()
