@@ -34,10 +34,12 @@ def places(node: Any, at: Path_ = ()) -> Iterator[Path_]:
         yield from places(node[0], (*at, 0))
 
 
-def edits(content: dict[str, Any], share: int = 1, start: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every ``share``-th edit from ``start`` on: what was done, in words, and the edited content."""
+def edits(content: Any, most: int) -> Iterator[tuple[str, Any]]:
+    """About ``most`` edits, spread evenly over all: what was done, in words, and the edited content."""
+    content = {"": content} if not isinstance(content, dict) else content
     every = [(at, value) for at in places(content) for value in OTHERS if not (value is GONE and at[-1] == 0)]
-    for at, value in every[start::share]:
+    share = max(1, len(every) // most) | 1  # odd, so that every value comes up
+    for at, value in every[::share]:
         edited = copy.deepcopy(content)
         node: Any = edited
         for key in at[:-1]:
@@ -47,12 +49,12 @@ def edits(content: dict[str, Any], share: int = 1, start: int = 0) -> Iterator[t
         else:
             node[at[-1]] = value
         shown = "removed" if value is GONE else f"= {str(value)[:40]!r}"
-        yield f"{'.'.join(map(str, at))} {shown}", edited
+        yield f"{'.'.join(map(str, at))} {shown}", edited.get("") if list(content) == [""] else edited
 
 
-def write_edited(path: Path, content: dict[str, Any]) -> None:
+def write_edited(path: Path, content: Any) -> None:
     """Write a file as it was edited, literals such as ``Infinity`` and all; sealed anew, if it was sealed."""
-    if SEAL in content:
+    if isinstance(content, dict) and SEAL in content:
         plain = {key: value for key, value in content.items() if key != SEAL}
         content = {**plain, SEAL: _checksum(plain, path.name)}
     path.unlink(missing_ok=True)  # one of several links, perhaps

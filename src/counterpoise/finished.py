@@ -96,7 +96,7 @@ class FinishedRun:
         if best is None:
             raise self.refuse("has no best checkpoint.", again)
         epoch = self.result["best_epoch"]
-        if best.manifest["position"]["epoch"] != epoch:
+        if best.manifest["position"].get("epoch") != epoch:
             raise self.refuse(f"has a best checkpoint that is not of its best epoch, {epoch}.", again)
         return best
 

@@ -171,7 +171,7 @@ class CheckpointManifest(TypedDict):
     """``manifest.json`` of a checkpoint."""
 
     format: NotRequired[Plain]
-    position: PositionRecord
+    position: Mapping[str, Count]
     healthy: NotRequired[bool]
     identity: NotRequired[Figures]
     checksums: Mapping[str, str]

@@ -25,6 +25,7 @@ from typing import (
     Required,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -85,7 +86,7 @@ def built(kind: type[T], value: object, where: str = "") -> T:
     unknown = [key for key in content if key not in fields]
     if unknown:
         raise ValueError(f"{_joined(where, unknown[0])}: unknown key")
-    for name, of in _field_types(kind).items():
+    for name, of in _field_types(cast(Any, kind)).items():
         field = fields[name]
         if name in content:
             _check(of, content[name], _joined(where, name))
@@ -103,12 +104,14 @@ def _field_types(kind: Any) -> Mapping[str, Any]:
 def _plain_type(kind: Any) -> Any:
     """What plain values of a type are: tuples are lists, and numbers need not be finite."""
     origin, inner = get_origin(kind), get_args(kind)
+    listed: Any = list
+    named: Any = Mapping
     if kind is float:
         return Real
     if origin in (tuple, Sequence, list):
-        return list[_plain_type(inner[0])]  # type: ignore[misc]
+        return listed[_plain_type(inner[0])]
     if origin in (Mapping, dict):
-        return Mapping[inner[0], _plain_type(inner[1])]  # type: ignore[misc]
+        return named[inner[0], _plain_type(inner[1])]
     if origin in (Union, types.UnionType):
         return Union[tuple(map(_plain_type, inner))]  # noqa: UP007 - of types that are not known before
     return kind
@@ -121,7 +124,7 @@ def _check(kind: Any, value: object, where: str) -> None:
     elif origin in (Union, types.UnionType):
         _check_options(get_args(kind), value, where)
     elif origin is list:
-        for place, item in enumerate(_expected(list, value, where, "a list")):
+        for place, item in enumerate(_expected(list | tuple, value, where, "a list")):
             _check(get_args(kind)[0], item, f"{where}[{place}]")
     elif origin is Mapping or origin is dict:
         for key, item in _expected(Mapping, value, where, "an object").items():
@@ -207,7 +210,7 @@ def _check_numbers(value: object, where: str) -> None:
         place, node = waiting.pop()
         if isinstance(node, Mapping):
             waiting += [(_joined(place, key), item) for key, item in node.items()]
-        elif isinstance(node, list):
+        elif isinstance(node, list | tuple):
             waiting += [(f"{place}[{index}]", item) for index, item in enumerate(node)]
         elif isinstance(node, float) and not math.isfinite(node):
             raise ValueError(f"{place}: must be a finite number, but is {show(node)}")

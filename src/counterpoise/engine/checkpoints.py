@@ -30,6 +30,7 @@ from torch import nn
 from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
 from counterpoise.errors import Problem, UserError, fail, first_line
 from counterpoise.jsonio import SEAL, read_json, remove
+from counterpoise.run_files import CheckpointManifest, read_checkpoint_manifest
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,12 @@ class Checkpoint:
     """A checkpoint that was found whole."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: CheckpointManifest
 
     @property
     def weights(self) -> str:
         """Checksum of its weights."""
-        return str(self.manifest["checksums"][MODEL])
+        return self.manifest["checksums"][MODEL]
 
     def load_model(self, model: nn.Module) -> None:
         """Put the weights into ``model``, every one of them.
@@ -246,7 +247,7 @@ class CheckpointStore:
         return None
 
     def _opened(self, folder: Path) -> Checkpoint:
-        manifest = read_manifest(folder)
+        manifest = read_checkpoint_manifest(folder / MANIFEST)
         if manifest.get("format") != FORMAT:
             raise _another_format(folder, manifest.get("format"))
         written = manifest.get("identity", {})
@@ -274,14 +275,11 @@ def flaw(folder: Path, files: Sequence[str] = (MODEL, STATE)) -> str | None:
             if isinstance(manifest, Mapping) and SEAL not in manifest and manifest.get("format") in range(FORMAT):
                 raise _another_format(folder, manifest["format"])
         return problem
-    position = read_manifest(folder).get("position")
-    if not isinstance(position, Mapping) or not all(_counts(value) for value in position.values()):
-        return f"its manifest has no position, but {position!r}"
+    try:
+        read_checkpoint_manifest(folder / MANIFEST)
+    except (OSError, ValueError) as error:
+        return f"{MANIFEST}: {error}"
     return None
-
-
-def _counts(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _check_weights(path: Path, model: nn.Module) -> None:

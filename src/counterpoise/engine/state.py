@@ -176,6 +176,10 @@ class RunState:
         state = checked_state(checkpoint.load_state(), self.classes)
         if state["position"] != checkpoint.manifest["position"]:
             raise ValueError(f"it is of {state['position']}, its manifest of {checkpoint.manifest['position']}")
+        if len(state["history"]["epochs"]) != state["position"]["epoch"]:
+            raise ValueError(f"history.epochs: expected {state['position']['epoch']} of them")
+        steps = state["position"]["update"] - state["position"]["skipped"]
+        check_optimizer(state["optimizer"], self.updater.optimizer, steps)
         checkpoint.load_model(self.module)
         self.position = Position(**state["position"])
         self.history = History.from_state(state["history"])
@@ -185,7 +189,6 @@ class RunState:
         self.updater.watch.load_state_dict(state["watch"])
         self.memory.load_state_dict(state["memory"])
         self._use_precision()
-        check_optimizer(state["optimizer"], self.updater.optimizer)
         self.updater.optimizer.load_state_dict(dict(state["optimizer"]))
         self._load_schedule(state["schedule"])
         if self.updater.scaler is not None and state["scaler"] is not None:

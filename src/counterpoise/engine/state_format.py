@@ -104,13 +104,24 @@ def checked_state(content: object, classes: int | None) -> State:
     return state
 
 
-def check_optimizer(state: OptimizerState, optimizer: Optimizer) -> None:
-    """Raises ``ValueError`` unless a state is one of this optimizer's: its groups, and tensors of its parameters."""
+def check_optimizer(state: OptimizerState, optimizer: Optimizer, steps: int) -> None:
+    """Hold an optimizer's state against the optimizer: its groups, and tensors of its parameters.
+
+    Args:
+        state: as it was loaded.
+        optimizer: that is to take it up.
+        steps: that were done.
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
     own = optimizer.state_dict()["param_groups"]
     if len(state["param_groups"]) != len(own):
         raise ValueError(f"optimizer.param_groups: expected {len(own)} of them, got {len(state['param_groups'])}")
     for place, (saved, group) in enumerate(zip(state["param_groups"], own, strict=True)):
         _check_group(saved, group, f"optimizer.param_groups[{place}]")
+    if isinstance(optimizer, _EXACT) and steps and not state["state"]:
+        raise ValueError("optimizer.state: missing")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for place, values in state["state"].items():
         where = f"optimizer.state[{show(place)}]"
