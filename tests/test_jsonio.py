@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.jsonio import dumps, read_json, to_plain, write_atomically, write_json
+from counterpoise.jsonio import dumps, parse_json, read_json, to_plain, write_atomically, write_json
 
 
 @dataclasses.dataclass
@@ -207,3 +207,16 @@ def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", 1)
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "x.json")}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 202 + "]" * 202, '{"a":' * 202 + "0" + "}" * 202, "[" * 100_000, '{"a":[' * 150])
+def test_what_is_nested_more_deeply_than_anything_that_is_written_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="nested too deeply|Expecting"):
+        parse_json(text)
+
+
+def test_what_is_written_is_never_nested_too_deeply() -> None:
+    value: Any = 0
+    for _ in range(300):
+        value = [value, {"x": 1}]
+    assert parse_json(dumps(value)) is not None

@@ -206,6 +206,9 @@ def open_pretrained(name: str) -> Given:
     if not isinstance(backend, Tokenizer):
         what = f"the tokenizer {name!r} is a {type(found).__name__}, which no tokenizer.json can hold."
         raise origin.refuse(what, "Name an encoder with another tokenizer.")
+    if vocabulary_size(backend) > MOST_TOKENS:
+        what = f"the tokenizer {name!r} has a token of the number {vocabulary_size(backend) - 1:,}."
+        raise origin.refuse(what, "Name an encoder with another tokenizer.")
     own = Tokenizer.from_str(_without_padding(backend.to_str()))
     own.encode_special_tokens = bool(found.split_special_tokens)
     return Given(own, pad_id(own) if found.pad_token_id is None else int(found.pad_token_id))
@@ -223,7 +226,7 @@ def pad_id(tokenizer: Tokenizer) -> int:
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
     """How many rows a table of embeddings needs: one more than the largest id. A pruned vocabulary has gaps."""
-    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
 
 def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Given:
@@ -238,10 +241,13 @@ def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Given:
         # An earlier version split the special tokens of every tokenizer, and did not record it.
         tokenizer = load_tokenizer(path, split_special_tokens=bool(properties.get(SPLIT, True)))
     padding = tokenizer.token_to_id(PAD) if own else properties["pad_id"]
+    size = vocabulary_size(tokenizer)
+    if size > MOST_TOKENS:  # the library walks over all ids below the largest one to write a tokenizer
+        raise ValueError(f"{path.name} has a token of the number {size - 1:,}")
     if own and _steps(tokenizer) != _steps(_with_steps(Tokenizer(models.BPE(unk_token=None)))):
         raise ValueError(f"{path.name} does more than a tokenizer that is learnt here")
     _check_growth(json.loads(tokenizer.to_str()).get("normalizer"), path.name)
-    if (vocabulary_size(tokenizer), padding) != (properties["vocab_size"], properties["pad_id"]):
+    if (size, padding) != (properties["vocab_size"], properties["pad_id"]):
         raise ValueError(f"{path.name} does not belong to {PROPERTIES}")
     if padding is None or tokenizer.id_to_token(padding) is None:
         raise ValueError(f"{path.name} has no token {padding}, which pads")
