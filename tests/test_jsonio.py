@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.jsonio import dumps, read_json, to_plain, write_atomically, write_json
+from counterpoise.jsonio import dumps, parse_json, read_json, to_plain, write_atomically, write_json
 from hostile_names import NAMES, hidden
 
 
@@ -217,3 +217,18 @@ def test_a_terminal_can_show_json_and_a_parser_gets_all_of_it(name: str, indent:
     text = dumps(content, indent=indent)
     assert json.loads(text) == content
     assert not hidden(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 202 + "]" * 202, '{"a":' * 202 + "0" + "}" * 202, "[" * 100_000, '{"a":[' * 150]
+)
+def test_what_is_nested_more_deeply_than_anything_that_is_written_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"nested too deeply|Expecting"):
+        parse_json(text)
+
+
+def test_what_is_written_is_never_nested_too_deeply() -> None:
+    value: Any = 0
+    for _ in range(300):
+        value = [value, {"x": 1}]
+    assert parse_json(dumps(value)) is not None

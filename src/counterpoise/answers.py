@@ -9,8 +9,9 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
+import numpy as np
 from lightning_fabric import Fabric
 from rich.console import Console
 
@@ -27,6 +28,7 @@ from counterpoise.finished import FINISH
 from counterpoise.losses import Loss
 from counterpoise.opening import OpenedModel, OpenedRun
 from counterpoise.paths import user_path
+from counterpoise.run_files import PlanRecord
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def of_split(opened: OpenedRun, name: str, loss: Loss, cache: Path | None, conso
     """
     fabric = _fabric(opened)
     root = cache or user_path(opened.experiment.plain.paths.cache, "paths.cache")
-    data = str(opened.run.metadata["data_fingerprint"])
+    data = opened.run.metadata["data_fingerprint"]  # there: the data were held against it
     splits = _fed(opened, opened.encoded, opened.dataset.splits(), data, Cache(root), fabric, console)
     return _predicted(opened, splits[name], loss, fabric)
 
@@ -104,7 +106,7 @@ def _fed(
     console: Console,
 ) -> Mapping[str, EncodedSplit]:
     """The splits in the form that they had in the best epoch: as features, where the branches were frozen then."""
-    component, epoch = opened.experiment["model"], int(opened.run.result["best_epoch"]) - 1  # at_epoch counts from 0
+    component, epoch = opened.experiment["model"], opened.run.result["best_epoch"] - 1  # at_epoch counts from 0
     if component.target.frozen_epochs(component.config) <= epoch:  # type: ignore[attr-defined]
         return encoded.splits
     frozen = FrozenFeatures(
@@ -127,25 +129,29 @@ def _predicted(opened: OpenedModel, split: EncodedSplit, loss: Loss | None, fabr
     fitted = opened.run.result.get("found_to_fit") or {}
     memory = MemoryPlan(evaluation_batch=fitted.get("evaluation_batch"))
     batches = SplitBatches(split, plan["evaluation_batch"], plan["batch_tokens"])
-    return memory.evaluate(batches, lambda fitting: predict(model, fitting, moved, fabric.device))
+    found = memory.evaluate(batches, lambda fitting: predict(model, fitting, moved, fabric.device))
+    undefined = int((~np.isfinite(found.probabilities)).any(axis=1).sum())
+    if undefined:
+        log.warning("%d of %d answers are not finite: they say nothing.", undefined, len(found.probabilities))
+    return found
 
 
-def _plan(opened: OpenedModel) -> Mapping[str, Any]:
+def _plan(opened: OpenedModel) -> PlanRecord:
     """The plan of the run, as far as it is needed. Raises ``UserError`` where the run does not say it."""
-    plan = opened.run.metadata.get("plan")
-    sizes = [plan.get(name) for name in ("evaluation_batch", "batch_tokens")] if isinstance(plan, Mapping) else [None]
-    known = isinstance(sizes[0], int) and all(size is None or size > 0 for size in sizes)
-    if not known or plan.get("precision") not in get_args(PrecisionName):  # type: ignore[union-attr]
+    plan = opened.run.metadata.get("plan") or {}
+    used = [plan.get("precision"), *(rescue.get("precision") for rescue in opened.run.result.get("rescues") or [])]
+    known = {"evaluation_batch", "batch_tokens", "device"} <= plan.keys() and used[0] is not None
+    if not known or not all(name in (None, *get_args(PrecisionName)) for name in used):
         raise opened.run.refuse("does not say how it was measured: its plan is not whole.", FINISH)
-    return cast(Mapping[str, Any], plan)
+    return plan
 
 
 def _fabric(opened: OpenedModel) -> Fabric:
     """The run's device and number format; where its device is missing, the best one here in full precision."""
     plan = _plan(opened)
-    device, precision = plan["device"], plan["precision"]
+    device, precision = plan["device"], cast(PrecisionName, plan["precision"])
     for rescue in opened.run.result.get("rescues") or []:
-        precision = rescue.get("precision") or precision
+        precision = cast(PrecisionName, rescue.get("precision") or precision)
     if device not in ("cpu", best_device()):
         log.info("This machine has no %s: %s answers, in fp32.", device, best_device())
         device, precision = best_device(), "fp32"

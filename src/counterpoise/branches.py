@@ -25,7 +25,6 @@ from counterpoise.decision import Decision
 from counterpoise.engine.checkpoints import Checkpoint
 from counterpoise.errors import Problem, UserError, fail, first_line, near
 from counterpoise.finished import FINISH, FinishedRun
-from counterpoise.jsonio import read_json
 from counterpoise.models.base import FRESH, Backbone, ModelContext
 from counterpoise.paths import user_path
 
@@ -157,7 +156,7 @@ class _Opening:
         self._check_classes(metadata.get("classes"))
         component = self._component(metadata.get("config"))
         properties, vocabulary, settings = self._properties()
-        theirs = metadata["config"].get("encoding")  # a mapping: the model was found in it
+        theirs = (metadata.get("config") or {}).get("encoding")
         theirs = theirs if isinstance(theirs, Mapping) else {}
         self._check_properties(settings, theirs)
         self._check_given(settings, theirs)
@@ -211,7 +210,7 @@ class _Opening:
         """The properties of the branch's encoding, the checksum of its vocabulary, and its settings."""
         properties_file, vocabulary_file = VOCABULARIES[self.kind]
         try:
-            properties = dict(read_json(self.run.folder / properties_file))
+            properties = _READERS[self.kind](self.run.folder / properties_file)
             settings = _CHECKS[self.kind](self.run.folder, properties)
             return properties, file_checksum(self.run.folder / vocabulary_file), settings
         except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
@@ -249,7 +248,7 @@ class _Opening:
     def _model(self, component: Component, properties: Mapping[str, Any], checkpoint: Checkpoint) -> Backbone:
         counts = self.dataset.train.class_counts()
         context = ModelContext(tuple((counts / counts.sum()).tolist()), properties)
-        model: Any = self.run.build(component, context)
+        model: Any = self.run.build(component, context, checkpoint)
         broken = list(_broken_promises(model))
         if broken:
             what = f"is a {type(model).__name__}, which is no whole Backbone: {'; '.join(broken)}."
@@ -289,17 +288,17 @@ def _check_tokens(folder: Path, properties: Mapping[str, Any]) -> Settings:
 
 
 def _check_graphs(folder: Path, properties: Mapping[str, Any]) -> Settings:
-    vocabulary = graphs.Vocabulary.read(folder / graphs.VOCABULARY)
-    sizes = {name: len(getattr(vocabulary, name)) for name in ("node_types", "sub_tokens", "edge_types")}
-    for name, size in sizes.items():
-        if properties[name] != size:
-            raise ValueError(f"{graphs.VOCABULARY} holds {size} {name}, {graphs.PROPERTIES} says {properties[name]}")
+    graphs.Vocabulary.read(folder / graphs.VOCABULARY).check_sizes(properties)
     settings = graphs.settings_of(properties)
     if properties["node_features"] or settings.parser is None:
         raise ValueError("it was trained on graphs that came as such, and these would be made of texts")
     return settings
 
 
+_READERS: Mapping[str, Callable[[Path], dict[str, Any]]] = {
+    "tokens": tokenizer.read_token_properties,
+    "graphs": graphs.read_properties,
+}
 _CHECKS: Mapping[str, Callable[[Path, Mapping[str, Any]], Settings]] = {
     "tokens": _check_tokens,
     "graphs": _check_graphs,

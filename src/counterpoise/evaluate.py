@@ -21,13 +21,14 @@ from counterpoise.decision import Decision, DecisionConfig
 from counterpoise.engine.evaluation import Predictions
 from counterpoise.errors import CONTROL, UserError, fail, near
 from counterpoise.job import build_loss
-from counterpoise.jsonio import as_bytes, read_json, to_plain, write_together
+from counterpoise.jsonio import as_bytes, to_plain, write_together
 from counterpoise.measuring import answers, calibration, figures
 from counterpoise.metrics import ObjectiveConfig
 from counterpoise.names import LONGEST_FILE, distinct
 from counterpoise.opening import OpenedModel, open_model, open_run, told_split
 from counterpoise.paths import user_path
 from counterpoise.reports.predictions import UnusableError, read_predictions
+from counterpoise.run_files import read_evaluation
 from counterpoise.tracking.console import result_table, show_table
 from counterpoise.tracking.folder import RunFolder
 
@@ -126,8 +127,8 @@ def _refuse_others(path: Path, name: str) -> None:
     if not path.exists():
         return
     try:
-        before = user_path(read_json(path)["input"], "input").resolve()
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        before = user_path(read_evaluation(path)["input"], "input").resolve()
+    except (OSError, RuntimeError, ValueError) as error:
         raise fail(near(path), "is in the way, and no figures of a file.", "Name a folder with out=...") from error
     if before != user_path(name, "input").resolve():
         what = f"holds the figures of another file, {before}."

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from counterpoise.allocation import is_out_of_memory
 from counterpoise.config.saved import runs_near
 from counterpoise.decision import DECISION, Decision
-from counterpoise.engine.checkpoints import Checkpoint, CheckpointStore
+from counterpoise.engine.checkpoints import MODEL, Checkpoint, CheckpointStore
 from counterpoise.errors import Problem, UserError, fail, first_line, near
-from counterpoise.jsonio import read_json, read_sealed
 from counterpoise.models.base import Model, ModelContext
+from counterpoise.run_files import Metadata, OpenedResult, read_metadata, read_opened_result
 from counterpoise.tracking.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -32,9 +35,9 @@ class FinishedRun:
     where: str
     """The key that names it, for messages: ``run``, or ``model.gnn``."""
     folder: Path
-    metadata: Mapping[str, Any]
+    metadata: Metadata
     """Of ``training_metadata.json``."""
-    result: Mapping[str, Any]
+    result: OpenedResult
     """Of ``result.json``, whose seal is whole."""
 
     @classmethod
@@ -50,26 +53,29 @@ class FinishedRun:
             UserError: if it is no run folder, its run has not finished, or its files cannot be read.
         """
         run = RunFolder(folder)
-        unread = cls(where, folder, {}, {})
         if not run.metadata.is_file():
             sought = "" if folder.is_absolute() else f" It was looked for in {Path.cwd()}."
             message = f"is no run folder: it has no {run.metadata.name}.{sought}"
-            raise unread.refuse(message, runs_near(folder) or otherwise)
+            raise _refusal(where, folder, message, runs_near(folder) or otherwise)
         if not run.result.is_file():
             resume = f"Finish it with resume={near(folder)}, or name another."
-            raise unread.refuse(f"is a run that has not finished: it has no {run.result.name}.", resume)
+            raise _refusal(where, folder, f"is a run that has not finished: it has no {run.result.name}.", resume)
+        path = run.metadata
         try:
-            opened = cls(where, folder, dict(read_json(run.metadata)), read_sealed(run.result))
-        except (OSError, ValueError, TypeError) as error:
-            raise unread.refuse(f"cannot be read: {first_line(error)}.", FINISH) from error
-        if opened.result.get("status") == COLLAPSED:
-            epoch = opened.result.get("best_epoch")
+            metadata = read_metadata(path)
+            path = run.result
+            opened = cls(where, folder, metadata, read_opened_result(path))
+        except (OSError, ValueError) as error:
+            what = f"cannot be read: {path.name}: {first_line(error)}."
+            raise _refusal(where, folder, what, FINISH) from error
+        if opened.result["status"] == COLLAPSED:
+            epoch = opened.result["best_epoch"]
             log.warning("%s: %s collapsed; its weights are those of epoch %s, before that.", where, near(folder), epoch)
         return opened
 
     def refuse(self, message: str, remedy: str = "") -> UserError:
         """An error about this folder."""
-        return fail(self.where, f"{near(self.folder)} {message}", remedy)
+        return _refusal(self.where, self.folder, message, remedy)
 
     def told(self, problems: Sequence[Problem]) -> list[Problem]:
         """Problems of the run's own config, as problems of naming it."""
@@ -90,7 +96,7 @@ class FinishedRun:
             raise UserError(self.told([Problem(p.where, p.message, whole) for p in error.problems])) from error
         if best is None:
             raise self.refuse("has no best checkpoint.", again)
-        epoch = self.result.get("best_epoch")
+        epoch = self.result["best_epoch"]
         if best.manifest["position"].get("epoch") != epoch:
             raise self.refuse(f"has a best checkpoint that is not of its best epoch, {epoch}.", again)
         return best
@@ -116,12 +122,18 @@ class FinishedRun:
             raise self.refuse(what, again) from error
         return found
 
-    def build(self, component: Any, context: ModelContext) -> Model:
+    def build(self, component: Any, context: ModelContext, checkpoint: Checkpoint) -> Model:
         """The model of a component, on the CPU, without weights yet.
+
+        Args:
+            component: its class and config.
+            context: what it is built for.
+            checkpoint: with its weights, or those of a model that it is a part of.
 
         Raises:
             UserError: if it cannot be built from its config and this context any more.
         """
+        self._check_size(component, context, checkpoint)
         try:
             return component.build(context)  # type: ignore[no-any-return]
         except UserError as error:
@@ -131,6 +143,23 @@ class FinishedRun:
                 raise
             what = f"holds a model that cannot be built any more: {type(error).__name__}: {first_line(error)}."
             raise self.refuse(what, "Train it again.") from error
+
+    def _check_size(self, component: Any, context: ModelContext, checkpoint: Checkpoint) -> None:
+        """Refuse a config, or a vocabulary, whose model is larger than the weights: it may fill the memory.
+
+        What an encoder's own files decide is left out, and a user's own class that cannot be built without numbers.
+        """
+        if getattr(component.config, "pretrained", None) is not None:
+            return
+        try:
+            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+                numbers = sum(parameter.numel() for parameter in component.build(context).parameters())
+        except Exception:
+            return
+        size = (checkpoint.folder / MODEL).stat().st_size
+        if numbers > size:
+            what = f"holds a model of {numbers:,} parameters, but weights of {size:,} bytes."
+            raise self.refuse(what, AGAIN)
 
     def load(self, model: Model, checkpoint: Checkpoint) -> None:
         """Put the weights into the model.
@@ -143,3 +172,7 @@ class FinishedRun:
         except UserError as error:
             what = f"holds weights that do not fit its own config: {error.problems[0].message}"
             raise self.refuse(what, AGAIN) from error
+
+
+def _refusal(where: str, folder: Path, message: str, remedy: str) -> UserError:
+    return fail(where, f"{near(folder)} {message}", remedy)

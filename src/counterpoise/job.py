@@ -295,7 +295,7 @@ class Job:
                 "No epoch can be the best: in each a class was never predicted, or the score undefined. "
                 "collapse_report.json says more; guard=off measures such an epoch all the same."
             )
-        if best.manifest["position"]["epoch"] != history.best_epoch:
+        if best.manifest["position"].get("epoch") != history.best_epoch:
             message = f"does not hold the weights of the best epoch, {history.best_epoch}."
             raise fail(str(best.folder), message, "Bring them back, or remove the run folder to start over.")
         best.load_model(trainer.module)

@@ -20,6 +20,8 @@ from counterpoise.files import read_text
 
 DEEPEST = 100
 """Containers within containers; what lies deeper is cut off."""
+DEEPEST_READ = 200
+"""Containers within containers that are read; what :func:`dumps` writes is never as deep."""
 SEAL = "seal"
 """Key of a sealed object: the checksum of all else in it."""
 LONGEST_INTEGER = 10_000
@@ -123,11 +125,18 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON. Raises ``ValueError``, also for what is nested too deeply."""
+    """Parse JSON. Raises ``ValueError``, also for what is nested too deeply: all that walks over it may recurse."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    level, depth = [value], 0
+    while level:
+        if depth > DEEPEST_READ:
+            raise ValueError("nested too deeply")
+        inner = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list))
+        level, depth = [item for items in inner for item in items if isinstance(item, dict | list)], depth + 1
+    return value
 
 
 def sealed(content: Mapping[str, Any], name: str) -> dict[str, Any]:

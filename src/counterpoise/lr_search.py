@@ -7,7 +7,6 @@ every seed of a multirun, which then differ by their seed alone, and the same wh
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -25,11 +24,12 @@ from counterpoise.engine.range_test import range_test
 from counterpoise.engine.rng import seed_everything
 from counterpoise.engine.trainer import Trainer
 from counterpoise.job import Job
-from counterpoise.jsonio import read_json, read_sealed, remove, write_atomically, write_json, write_sealed
+from counterpoise.jsonio import remove, write_atomically, write_json, write_sealed
 from counterpoise.losses import Loss
 from counterpoise.optim.lr_finder import Curve, LRRangeTestConfig, Suggestion, smooth, smooth_fall, suggest
 from counterpoise.optim.lr_plot import draw
 from counterpoise.plan import Plan
+from counterpoise.run_files import LRFinderReport, read_cached_curve, read_lr_finder
 from counterpoise.tracking.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -88,18 +88,37 @@ def taken_up(folder: RunFolder) -> FoundLR | None:
         return None  # whatever lies here belongs to no run
     path = folder.path / REPORT
     try:
-        content = read_sealed(path)
-        suggestion = Suggestion(**content["suggestion"])
-        curve = Curve.from_plain(content["curve"])
-        if not (math.isfinite(suggestion.lr) and suggestion.lr > 0):
-            raise ValueError(f"a learning rate of {suggestion.lr}")
-        return FoundLR(**{**content, "suggestion": suggestion, "curve": curve})
+        return _from_report(read_lr_finder(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s cannot be read (%s: %s); the learning rate is found again.", path, type(error).__name__, error)
         remove(path)
         return None
+
+
+def _from_report(content: LRFinderReport) -> FoundLR:
+    """Raises ``ValueError`` for a curve without a loss for each learning rate, or a range that is none."""
+    given = content["suggestion"]
+    bounds = given.get("range")
+    if bounds is not None and len(bounds) != 2:
+        raise ValueError("suggestion.range: expected two numbers")
+    suggestion = Suggestion(
+        given["lr"],
+        given["verdict"],
+        given["how"],
+        given.get("clipped_from"),
+        None if bounds is None else (bounds[0], bounds[1]),
+    )
+    return FoundLR(
+        suggestion=suggestion,
+        method=content["method"],
+        curve=Curve.from_plain(content["curve"]),
+        smoothed=tuple(content["smoothed"]),
+        cached=content["cached"],
+        measured_at=content["measured_at"],
+        key=content["key"],
+    )
 
 
 def find(job: Job, loss: Loss, cache: Cache) -> FoundLR:
@@ -130,8 +149,8 @@ def find(job: Job, loss: Loss, cache: Cache) -> FoundLR:
 
 
 def _read_curve(folder: Path) -> tuple[Curve, str]:
-    content = read_json(folder / CURVE)
-    return Curve.from_plain(content["curve"]), str(content["measured_at"])
+    content = read_cached_curve(folder / CURVE)
+    return Curve.from_plain(content["curve"]), content["measured_at"]
 
 
 def _rehearsal(job: Job, loss: Loss) -> Trainer:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from counterpoise.config.schema import POSITIVE
 from counterpoise.errors import Problem, fail, nearest
 from counterpoise.events import Health
+from counterpoise.typed import Positive, Real, checked
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -483,7 +484,10 @@ class BestEpoch:
 
     @classmethod
     def from_state(cls, state: Sequence[Any]) -> BestEpoch:
-        """From ``state_dict``'s answer."""
+        """From ``state_dict``'s answer. Raises ``ValueError`` for what is none."""
+        kinds: Sequence[Any] = (Positive | None, bool, Real, Real, bool)
+        for place, (kind, value) in enumerate(zip(kinds, checked(list[Any], state, "best"), strict=True)):
+            checked(kind, value, f"best[{place}]")
         epoch, doubtful, *standing = state
         return cls(epoch, Standing(*standing), doubtful)
 

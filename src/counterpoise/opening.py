@@ -20,12 +20,13 @@ from counterpoise.data.encode.base import Encoded, Learnt
 from counterpoise.data.loading import load_data
 from counterpoise.data.records import Dataset
 from counterpoise.decision import Decision
+from counterpoise.engine.checkpoints import Checkpoint
 from counterpoise.errors import Problem, UserError, first_line, near
 from counterpoise.finished import AGAIN, FINISH, FinishedRun
 from counterpoise.models.base import FRESH, Model, ModelContext
 from counterpoise.paths import user_path
 from counterpoise.reports.predictions import UnusableError, read_predictions
-from counterpoise.tracking.folder import ARTEFACTS, RunFolder
+from counterpoise.tracking.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,10 @@ def _check_kept(run: FinishedRun) -> None:
     Raises:
         UserError: if one has changed.
     """
-    sums = run.metadata.get(ARTEFACTS)
+    sums = run.metadata.get("artefacts")
     if sums is None:
         log.warning("%s keeps no checksums of what it encodes by: changes would not show.", near(run.folder))
         return
-    if not isinstance(sums, Mapping):
-        raise run.refuse("does not say what it encodes by: its checksums are not whole.", FINISH)
     for name, checksum in sums.items():
         path = run.folder / name
         if path.is_file() and file_checksum(path) != checksum:
@@ -124,14 +123,14 @@ def open_run(folder: Path, extensions: Sequence[str] = (), cache: Path | None = 
 def _parts(run: FinishedRun, experiment: Experiment, properties: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an :class:`OpenedModel`."""
     classes = run.metadata.get("classes")
-    if not isinstance(classes, list) or len(classes) < 2:
+    if classes is None:
         raise run.refuse("does not say what classes it tells apart.", FINISH)
     checkpoint = run.best()
     # The shares of the classes only start a bias, which the weights replace.
     shares = (1 / len(classes),) * len(classes)
-    branches = _branches(run, experiment, properties, shares)
+    branches = _branches(run, experiment, properties, shares, checkpoint)
     context = ModelContext(shares, properties, {name: branch.model for name, branch in branches.items()})
-    model = run.build(experiment["model"], context)
+    model = run.build(experiment["model"], context, checkpoint)
     run.load(model, checkpoint)
     model.eval()
     return {
@@ -139,14 +138,18 @@ def _parts(run: FinishedRun, experiment: Experiment, properties: Mapping[str, An
         "experiment": experiment,
         "model": model,
         "decision": run.decision(checkpoint),
-        "classes": tuple(map(str, classes)),
+        "classes": tuple(classes),
         "properties": properties,
         "branches": {name: _part(branch, model) for name, branch in branches.items()},
     }
 
 
 def _branches(
-    run: FinishedRun, experiment: Experiment, properties: Mapping[str, Any], shares: tuple[float, ...]
+    run: FinishedRun,
+    experiment: Experiment,
+    properties: Mapping[str, Any],
+    shares: tuple[float, ...],
+    checkpoint: Checkpoint,
 ) -> dict[str, Branch]:
     """Branches that came from runs, rebuilt from what the run wrote down of them; weights come with the whole model."""
     model = experiment["model"]
@@ -156,16 +159,17 @@ def _branches(
             continue
         try:
             facts = run.metadata["branches"][name]
-            node = {"_target_": facts["model"]["class"], **facts["model"]["config"]}
-            weights, vocabulary = str(facts["weights"]), str(facts["vocabulary"])
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
             raise run.refuse(f"does not say what its branch {name} was.", FINISH) from error
+        node = {**facts["model"]["config"], "_target_": facts["model"]["class"]}
         problems: list[Problem] = []
         component = resolve_component("model", node, experiment.plain.extensions, problems)
         if component is None:
             raise UserError(run.told(problems))
-        built: Any = run.build(component, ModelContext(shares, properties[kind]))
-        found[name] = Branch(name, kind, run.folder, component, built, weights, vocabulary, same_data=True)
+        built: Any = run.build(component, ModelContext(shares, properties[kind]), checkpoint)
+        found[name] = Branch(
+            name, kind, run.folder, component, built, facts["weights"], facts["vocabulary"], same_data=True
+        )
     return found
 
 
@@ -191,10 +195,10 @@ def _check_artefacts(run: FinishedRun, encoded: Encoded) -> None:
 
 def _experiment(run: FinishedRun, extensions: Sequence[str]) -> Experiment:
     config = run.metadata.get("config")
-    if not isinstance(config, Mapping):
+    if config is None:
         raise run.refuse("does not say how it was configured.", FINISH)
     wanted = config.get("extensions") or []
-    if not isinstance(wanted, list):
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
         raise run.refuse("does not say which modules it was trained with.", FINISH)
     lacking = not_named(map(str, wanted), extensions)
     if lacking is not None:

@@ -22,11 +22,13 @@ from counterpoise.decision import tuning_lines
 from counterpoise.engine.progress import History
 from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
-from counterpoise.jsonio import read_json, read_sealed, write_json
+from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import METRICS, Objective
+from counterpoise.run_files import BranchResult, Result, SplitFigures, read_result
 from counterpoise.tracking.console import result_table, show_table
 from counterpoise.tracking.criteria import show_protocol
 from counterpoise.tracking.findings import show_findings
+from counterpoise.typed import checked
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +124,7 @@ def _as_parquet(records: Records, answers: Mapping[str, Probabilities]) -> bytes
 
 
 def _read_baselines(folder: Path) -> Baselines:
-    figures = dict(read_json(folder / BASELINES))
-    if not all(isinstance(splits, Mapping) and isinstance(splits.get("valid"), Mapping) for splits in figures.values()):
-        raise ValueError(f"{BASELINES} holds no figures")
+    figures = checked(dict[str, SplitFigures], read_json(folder / BASELINES))
     files = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
     for split, content in files.items():
         found = pq.read_schema(io.BytesIO(content)).names
@@ -133,7 +133,7 @@ def _read_baselines(folder: Path) -> Baselines:
     return Baselines(figures, files)
 
 
-def earlier_result(path: Path, settings: str) -> dict[str, Any] | None:
+def earlier_result(path: Path, settings: str) -> Result | None:
     """The ``result.json`` that an earlier command left.
 
     Args:
@@ -145,7 +145,7 @@ def earlier_result(path: Path, settings: str) -> dict[str, Any] | None:
         the same again.
     """
     try:
-        result = read_sealed(path)
+        result = read_result(path)
         if result.get("settings") != settings:
             raise ValueError("it is another run's")
         return result
@@ -156,16 +156,17 @@ def earlier_result(path: Path, settings: str) -> dict[str, Any] | None:
         return None
 
 
-def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> None:
+def show_result(console: Console, result: Result, folder: Path) -> None:
     """The run's figures beside the baselines', and where everything is."""
-    valid, test = result["valid"], result.get("test")
+    valid, test = result.get("valid"), result.get("test")
     split = "test" if test else "validation"
-    rows = {result["model"]: test or valid}
     branches = result.get("branches", {})
-    rows |= {_branch_row(name, each): each["test" if test else "valid"] for name, each in branches.items()}
-    rows |= {name: splits["test" if test else "valid"] for name, splits in result["baselines"].items()}
-    beside = "its branches alone and the baselines" if branches else "the baselines"
-    title = f"{split} split, best checkpoint (epoch {result['best_epoch']}), beside {beside}"
+    beside: dict[str, SplitFigures | BranchResult] = {_branch_row(name, each): each for name, each in branches.items()}
+    beside |= result["baselines"]
+    figures = {name: each.get("test") if test else each["valid"] for name, each in beside.items()}
+    rows = {result["model"]: test or valid or {}, **{name: each or {} for name, each in figures.items()}}
+    others = "its branches alone and the baselines" if branches else "the baselines"
+    title = f"{split} split, best checkpoint (epoch {result['best_epoch']}), beside {others}"
     show_table(console, result_table(title, rows))
     for line in tuning_lines(result.get("decision")):
         console.print(line, soft_wrap=True)
@@ -176,7 +177,7 @@ def show_result(console: Console, result: Mapping[str, Any], folder: Path) -> No
     console.print(f"Run folder: {near(folder)}", soft_wrap=True)
 
 
-def _branch_row(name: str, branch: Mapping[str, Any]) -> str:
+def _branch_row(name: str, branch: BranchResult) -> str:
     if "model" not in branch:
         return f"{name} of both"
     return f"{name} alone ({branch['model']})" if branch.get("same_data", True) else f"{name} alone, of other data"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -30,7 +30,7 @@ from counterpoise.engine.restore import open_mirror, restore
 from counterpoise.errors import PreemptedError, UserError
 from counterpoise.guards.signals import SignalGuard
 from counterpoise.job import build_loss
-from counterpoise.jsonio import read_json, to_plain
+from counterpoise.jsonio import to_plain
 from counterpoise.lr_search import REPORT, find, taken_up
 from counterpoise.metrics import Objective, classification_metrics, undefined_metrics
 from counterpoise.paths import user_path
@@ -41,6 +41,7 @@ from counterpoise.reports.after import explained
 from counterpoise.reports.pictures.run import draw_missing
 from counterpoise.reports.protocol import Protocol, open_protocol
 from counterpoise.result import earlier_result, show_result
+from counterpoise.run_files import Result, read_metadata
 from counterpoise.tracking.console import make_console
 from counterpoise.tracking.folder import RunFolder, decisive
 from counterpoise.tracking.relay import check_available
@@ -63,7 +64,7 @@ class Invocation:
     """Folder of the multirun that this is a job of."""
 
 
-def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict[str, Any]:
+def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> Mapping[str, Any]:
     """Train, or resume, or take up a finished result.
 
     Args:
@@ -90,7 +91,7 @@ def run(config: Mapping[str, Any], folder: Path, invocation: Invocation) -> dict
 
 def _run(
     config: Mapping[str, Any], folder: Path, invocation: Invocation, signals: SignalGuard, leavings: Leavings
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     console = make_console()
     experiment = check(config)
     check_available(experiment.trackers)
@@ -181,9 +182,9 @@ def _run(
         ):
             log.info("Command: %s", " ".join(sys.argv))
             with ready.trackers:
-                result = ready.train(trainer, cache)
-        show_result(console, result, folder)
-    return result
+                trained = ready.train(trainer, cache)
+        show_result(console, cast(Result, trained), folder)
+    return trained
 
 
 def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str, str]) -> None:
@@ -194,7 +195,7 @@ def _announce(console: Console, dataset: Dataset, plan: Plan, facts: Mapping[str
         console.print(f"{name:>14}  {value}")
 
 
-def _show_finished(console: Console, result: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+def _show_finished(console: Console, result: Result, folder: RunFolder) -> Mapping[str, Any]:
     """Show the result of an earlier command, and remove the record of a later failure."""
     with suppress(OSError):  # a folder that is kept where nothing can be written
         folder.failure.unlink(missing_ok=True)
@@ -211,9 +212,7 @@ def settings_fingerprint(
     return fingerprint({**key, **branches})
 
 
-def finished_before(
-    folder: RunFolder, config: Mapping[str, Any], data_fingerprint: str, plan: Plan
-) -> dict[str, Any] | None:
+def finished_before(folder: RunFolder, config: Mapping[str, Any], data_fingerprint: str, plan: Plan) -> Result | None:
     """The result of this very run, where its branches cannot be opened any more; ``None`` unless it is whole.
 
     What its branches were is taken from the run's own metadata, of which the result's settings are a hash.
@@ -222,9 +221,9 @@ def finished_before(
         return None
     try:
         folder.check(config, {"data_fingerprint": data_fingerprint})
-        metadata = read_json(folder.metadata)
-        branches = {name: metadata[name] for name in ("branches",) if name in metadata}
-    except (UserError, OSError, ValueError, TypeError):
+        metadata = read_metadata(folder.metadata)
+        branches = {"branches": metadata["branches"]} if "branches" in metadata else {}
+    except (UserError, OSError, ValueError):
         return None  # what is wrong with the branches is told instead
     if plan.lr is None:
         found = taken_up(folder)

@@ -58,7 +58,11 @@ def test_resuming_gives_the_same_files(tmp_path: Path, whole: tuple[str, str], k
 
 
 @pytest.mark.parametrize(
-    "torn", ['{"update": 5, "lo', "\n", "3\n", '{"x": 1}\n', '{"update": "a"}\n', "\x00\x00", "[]\n"]
+    "torn",
+    [
+        *['{"update": 5, "lo', "\n", "3\n", '{"x": 1}\n', '{"update": "a"}\n', "\x00\x00", "[]\n"],
+        *["[" * 100_000 + "\n", '{"update": Infinity}\n', '{"update": null}\n'],
+    ],
 )
 def test_a_torn_last_line_is_dropped(tmp_path: Path, whole: tuple[str, str], torn: str) -> None:
     train(tmp_path / "run", 0, 4)

@@ -6,20 +6,20 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from counterpoise.config.experiment import FREE
 from counterpoise.config.overrides import quoted, settings_name
 from counterpoise.config.saved import Given, overrides_to_resume
+from counterpoise.config.yaml_files import read_yaml
 from counterpoise.errors import fail, nearest
-from counterpoise.files import read_text
 from counterpoise.paths import user_path
 
 UNKNOWN = "unrecognized arguments: "
@@ -99,7 +99,8 @@ def _take_up(arguments: list[str], options: argparse.Namespace, url: str | None)
 def _options_of(folder: Path) -> list[tuple[str, str]]:
     """With which options a run found its configs, and their values: a run saves none of them, see below."""
     try:
-        hydra = yaml.safe_load(read_text(folder / ".hydra" / "hydra.yaml"))["hydra"]
+        content: Any = OmegaConf.to_container(read_yaml(folder / ".hydra" / "hydra.yaml"), resolve=False)
+        hydra = content["hydra"]
         listed = hydra["runtime"]["config_sources"]
         sources = [(str(each["provider"]), str(each["path"]), str(each["schema"])) for each in listed]
         name = str(hydra["job"]["config_name"])

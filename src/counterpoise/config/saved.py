@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ListExtensionOverrideValue, Override
+from omegaconf import OmegaConf
 
 from counterpoise.config.extensions import is_name, not_named
+from counterpoise.config.yaml_files import read_yaml
 from counterpoise.errors import Problem, UserError, fail
-from counterpoise.files import read_text
 
 EXTENSIONS = "extensions"
 LOCAL = ("file", "local", "memory", "sqlite")
@@ -65,8 +65,8 @@ def saved_overrides(folder: Path) -> list[str]:
     if not saved.is_file():
         raise fail("resume", f"{str(folder)!r} is no run folder: it has no .hydra/overrides.yaml.", runs_near(folder))
     try:
-        items = yaml.safe_load(read_text(saved))
-    except Exception as error:  # YAML's own errors, wrong encodings, ...
+        items: Any = OmegaConf.to_container(read_yaml(saved), resolve=False)  # as they were typed
+    except (OSError, ValueError) as error:
         raise fail(str(saved), f"cannot be read: {' '.join(str(error).split())}.", _ANEW) from error
     if not (isinstance(items, list) and all(isinstance(item, str) for item in items)):
         raise fail(str(saved), "is not a list of overrides.", _ANEW)

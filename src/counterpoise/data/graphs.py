@@ -165,6 +165,9 @@ class Graphs:
         """
         table.validate(full=True)  # offsets that lead outside would be read as they are
         found = {name: _ragged(table[name]) for name in (*BY_NODE, *BY_EDGE, "token_ids")}
+        for name, column in found.items():
+            if not np.issubdtype(column.values.dtype, np.integer):
+                raise ValueError(f"the column {name} holds {column.values.dtype}")
         features, offsets = _features(table["node_features"]) if "node_features" in table.column_names else (None, None)
         graphs = cls(
             found["node_types"].offsets,
@@ -193,6 +196,8 @@ class Graphs:
         for ends in (self.sources, self.targets):
             if ((ends < 0) | (ends >= sizes)).any():
                 raise ValueError("an edge leads out of its graph")
+        if any(getattr(self, name).min(initial=0) < 0 for name in (*BY_NODE, "edge_types", "token_ids")):
+            raise ValueError("a column holds a number below zero")
 
     @property
     def is_by_target(self) -> bool:
@@ -248,6 +253,8 @@ def _compact(values: Ids) -> Ids:
 
 
 def _ragged(column: pa.ChunkedArray) -> Ragged:
+    if column.num_chunks > 1 or column.null_count or not pa.types.is_large_list(column.type):
+        raise ValueError(f"a column is {column.type}, or in pieces, or has gaps")
     return Ragged.from_arrow(column.chunk(0)) if column.num_chunks else Ragged.from_items([])
 
 
@@ -258,4 +265,6 @@ def _features(column: pa.ChunkedArray) -> tuple[NDArray[np.float32], Offsets]:
         return np.empty((0, width), np.float32), np.zeros(1, np.int64)
     chunk = column.chunk(0)
     values = chunk.values.flatten().to_numpy(zero_copy_only=True)
+    if column.num_chunks > 1 or column.null_count or values.dtype != np.float32:
+        raise ValueError(f"the column node_features is {column.type}, or in pieces, or has gaps")
     return values.reshape(-1, width), chunk.offsets.to_numpy()

@@ -24,15 +24,16 @@ from stat import S_IMODE
 from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from counterpoise.allocation import is_out_of_memory
 from counterpoise.data.cache import MANIFEST, damage, read_manifest, write_manifest
-from counterpoise.errors import Problem, UserError, fail
+from counterpoise.errors import Problem, UserError, fail, first_line
 from counterpoise.files import own_folder
 from counterpoise.jsonio import SEAL, read_json, remove
+from counterpoise.run_files import CheckpointManifest, read_checkpoint_manifest
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ FORMAT = 4
 MODEL, STATE = "model.safetensors", "state.pt"
 PACKAGES = "counterpoise", "torch"
 """Whose versions a manifest tells; for people, nothing is decided by them."""
+_CONVERTED = {torch.float32, torch.float64}
+"""Number formats that stand for each other: a run in fp64 is opened in fp32."""
 LAST, PREVIOUS, BEST, FIRST, HEALTHY = "last", "previous", "best", "first", "healthy"
 
 
@@ -49,26 +52,27 @@ class Checkpoint:
     """A checkpoint that was found whole."""
 
     folder: Path
-    manifest: Mapping[str, Any]
+    manifest: CheckpointManifest
 
     @property
     def weights(self) -> str:
         """Checksum of its weights."""
-        return str(self.manifest["checksums"][MODEL])
+        return self.manifest["checksums"][MODEL]
 
     def load_model(self, model: nn.Module) -> None:
         """Put the weights into ``model``, every one of them.
 
         Raises:
-            UserError: if they are not this model's.
+            UserError: if they are not this model's, or not finite; the model stays as it was then.
         """
         path = self.folder / MODEL
         try:
+            _check_weights(path, model)
             load_model(model, path, strict=True)
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
             if is_out_of_memory(error):
                 raise
-            message = f"holds no weights of this model: {str(error).splitlines()[0]}"
+            message = f"holds no weights of this model: {first_line(error).rstrip(':')}."
             raise fail(str(path), message, "Start a new run folder.") from error
 
     def load_state(self) -> dict[str, Any]:
@@ -250,7 +254,7 @@ class CheckpointStore:
         return None
 
     def _opened(self, folder: Path) -> Checkpoint:
-        manifest = read_manifest(folder)
+        manifest = read_checkpoint_manifest(folder / MANIFEST)
         if manifest.get("format") != FORMAT:
             raise _another_format(folder, manifest.get("format"))
         written = manifest.get("identity", {})
@@ -278,14 +282,28 @@ def flaw(folder: Path, files: Sequence[str] = (MODEL, STATE)) -> str | None:
             if isinstance(manifest, Mapping) and SEAL not in manifest and manifest.get("format") in range(FORMAT):
                 raise _another_format(folder, manifest["format"])
         return problem
-    position = read_manifest(folder).get("position")
-    if not isinstance(position, Mapping) or not all(_counts(value) for value in position.values()):
-        return f"its manifest has no position, but {position!r}"
+    try:
+        read_checkpoint_manifest(folder / MANIFEST)
+    except (OSError, ValueError) as error:
+        return f"{MANIFEST}: {error}"
     return None
 
 
-def _counts(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+def _check_weights(path: Path, model: nn.Module) -> None:
+    """Raises ``ValueError`` for tensors of other sizes or kinds, which PyTorch would convert, and for NaN."""
+    own = model.state_dict(keep_vars=True)
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no mapping
+            if name not in own:
+                continue  # refused, with all others, when they are loaded
+            found, expected = file.get_tensor(name), own[name]
+            if found.shape != expected.shape:
+                raise ValueError(f"{name} is {list(found.shape)}, but must be {list(expected.shape)}")
+            kinds = {found.dtype, expected.dtype}
+            if len(kinds) > 1 and kinds != _CONVERTED:
+                raise ValueError(f"{name} holds {found.dtype}, but must hold {expected.dtype}")
+            if isinstance(expected, nn.Parameter) and not found.isfinite().all():
+                raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def _another_format(folder: Path, found: object) -> UserError:

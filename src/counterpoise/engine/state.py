@@ -19,6 +19,7 @@ from counterpoise.engine.memory import MemoryPlan
 from counterpoise.engine.precision import exact_dtype, switch_precision
 from counterpoise.engine.progress import History, Position, Tally, plain
 from counterpoise.engine.rng import random_state, set_random_state
+from counterpoise.engine.state_format import check_alike, check_optimizer, checked_state
 from counterpoise.engine.update import Updater
 from counterpoise.errors import StorageError, fail
 from counterpoise.events import Judge, Rescue
@@ -37,6 +38,7 @@ class RunState:
         schedule: of the learning rate; ``None`` where it is constant.
         judges: whose state is kept.
         checkpoints: where to keep it; ``None`` keeps nothing.
+        classes: of the model; ``None`` where that is not known.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class RunState:
         schedule: Schedule | None,
         judges: Sequence[Judge],
         checkpoints: CheckpointStore | Keeper | None,
+        classes: int | None = None,
     ) -> None:
         self.fabric = fabric
         self.module = module
         self.updater = updater
         self.schedule = schedule
         self.judges = judges
+        self.classes = classes
         self.checkpoints = Keeper(checkpoints) if isinstance(checkpoints, CheckpointStore) else checkpoints
         self.memory = MemoryPlan()
         self.position = Position()
@@ -170,9 +174,13 @@ class RunState:
             raise fail(str(checkpoint.folder), message, "Start a new run folder.") from error
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        state = checkpoint.load_state()
+        state = checked_state(checkpoint.load_state(), self.classes)
         if state["position"] != checkpoint.manifest["position"]:
             raise ValueError(f"it is of {state['position']}, its manifest of {checkpoint.manifest['position']}")
+        if len(state["history"]["epochs"]) != state["position"]["epoch"]:
+            raise ValueError(f"history.epochs: expected {state['position']['epoch']} of them")
+        steps = state["position"]["update"] - state["position"]["skipped"]
+        check_optimizer(state["optimizer"], self.updater.optimizer, steps)
         checkpoint.load_model(self.module)
         self.position = Position(**state["position"])
         self.history = History.from_state(state["history"])
@@ -182,14 +190,23 @@ class RunState:
         self.updater.watch.load_state_dict(state["watch"])
         self.memory.load_state_dict(state["memory"])
         self._use_precision()
-        self.updater.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
+        self.updater.optimizer.load_state_dict(dict(state["optimizer"]))
+        self._load_schedule(state["schedule"])
         if self.updater.scaler is not None and state["scaler"] is not None:
+            check_alike(state["scaler"], self.updater.scaler.state_dict(), "scaler")
             self.updater.scaler.load_state_dict(state["scaler"])
         for judge in self.judges:
             judge.load_state_dict(state["judges"].get(judge.name, {}))
         set_random_state(state["random"])
+
+    def _load_schedule(self, state: dict[str, Any] | None) -> None:
+        if self.schedule is None:
+            return
+        if state is None:
+            raise ValueError("schedule: missing")
+        if type(self.schedule).state_dict is Schedule.state_dict:  # PyTorch's own, which it takes up unseen
+            check_alike(state, self.schedule.state_dict(), "schedule")
+        self.schedule.load_state_dict(state)
 
     def roll_back(self, checkpoint: Checkpoint, rescue: Rescue) -> None:
         """Continue from ``checkpoint`` as ``rescue`` says; alarms, rescues and the best epoch are not forgotten."""

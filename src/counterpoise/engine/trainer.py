@@ -133,7 +133,8 @@ class Trainer:
         self.checkpoints = checkpoints
         self.checkpoint_updates = checkpoint_updates
         self.checkpoint_seconds = checkpoint_seconds
-        self.state = RunState(self.fabric, model, self.updater, schedule, self.judges, checkpoints)
+        known = None if self.classes is None else len(self.classes)
+        self.state = RunState(self.fabric, model, self.updater, schedule, self.judges, checkpoints, known)
         self.lifeline = Lifeline(rescue, self.state)
         self.council = Council(self.fabric, self.observers, self.judges, lambda: self.lifeline.target is not None)
 

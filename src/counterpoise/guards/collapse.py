@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, SHARE, Range
 from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, Health, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.guard import Alarms, Policy, Window
 from counterpoise.guards.ranking import RankingEvidence
+from counterpoise.typed import Count, checked
 
 BY_UPDATE = ("zero_gradients", "exploding", "constant_predictions")
 """Findings that are counted by logged updates; the others are counted by epochs."""
@@ -54,6 +55,18 @@ class CollapseConfig:
     """Updates in which a class that was ranked above chance shows no ranking any more, before its predictions count;
     three times as many for one that never was. Updates in which the learning rate rises do not count, and the others
     must hold enough of its samples for a ranking to show."""
+
+
+class CollapseState(TypedDict):
+    """What a checkpoint keeps of the guard."""
+
+    window: dict[str, Any]
+    ranking: dict[str, Any]
+    rows: dict[str, Count]
+    never: list[str]
+    rare: list[str]
+    gone: list[str]
+    lost: bool
 
 
 class CollapseGuard(BaseJudge):
@@ -215,10 +228,11 @@ class CollapseGuard(BaseJudge):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
-            self.window.load_state_dict(state["window"])
-            self.ranking.load_state_dict(state["ranking"])
-            self._rows, self._lost = dict(state["rows"]), bool(state["lost"])
-            self._never, self._rare, self._gone = (list(state[name]) for name in ("never", "rare", "gone"))
+            found = checked(CollapseState, state, self.name)
+            self.window.load_state_dict(found["window"])
+            self.ranking.load_state_dict(found["ranking"])
+            self._rows, self._lost = dict(found["rows"]), found["lost"]
+            self._never, self._rare, self._gone = list(found["never"]), list(found["rare"]), list(found["gone"])
 
 
 def _part(figures: Mapping[str, float]) -> float:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE
 from counterpoise.events import CONTINUE, BaseJudge, Decision, EpochEvent, Health, Verdict
 from counterpoise.metrics import BestEpoch, Objective
+from counterpoise.typed import checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +63,4 @@ class EarlyStopping(BaseJudge):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
-            self.best, self.waited = BestEpoch.from_state(state["best"]), state["waited"]
+            self.best, self.waited = BestEpoch.from_state(state["best"]), checked(int, state["waited"], "waited")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from counterpoise.events import Alarm, Decision, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances, Evidence, likely_cause
+from counterpoise.typed import Real, built, checked
 
 Policy = Literal["off", "warn", "stop", "rescue"]
 
@@ -17,6 +18,15 @@ DECISIONS = {"warn": Decision.CONTINUE, "stop": Decision.ABORT, "rescue": Decisi
 
 FIRST_WINDOWS = 3
 """Windows that tell the loss in the beginning."""
+
+
+class WindowState(TypedDict):
+    """What a checkpoint keeps of a window."""
+
+    events: list[dict[str, Any]]
+    first_losses: list[float]
+    best_loss: Real
+    peak_lr: float
 
 
 class Window:
@@ -76,13 +86,15 @@ class Window:
         return {"events": events, **means, "peak_lr": self.peak_lr}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up ``state_dict``'s answer again."""
+        """Take up ``state_dict``'s answer again. Raises ``ValueError`` for what is none."""
+        content = checked(WindowState, state, "window")
+        events = [built(UpdateEvent, event, f"window.events[{place}]") for place, event in enumerate(content["events"])]
+        if len({len(side) for event in events if event.predicted for side in (event.predicted, event.actual)}) > 1:
+            raise ValueError("window.events: they count other numbers of classes")
         self.events.clear()
-        for event in state["events"]:
-            classes = {name: tuple(event[name]) for name in ("predicted", "actual", "separation")}
-            self.events.append(UpdateEvent(**{**event, **classes}))
-        self.first_losses = list(state["first_losses"])
-        self.best_loss, self.peak_lr = state["best_loss"], state["peak_lr"]
+        self.events.extend(events)
+        self.first_losses = list(content["first_losses"])
+        self.best_loss, self.peak_lr = content["best_loss"], content["peak_lr"]
 
 
 class Alarms:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from counterpoise.config.schema import AT_LEAST_ONE
 from counterpoise.events import CONTINUE, BaseJudge, EpochEvent, Health, UpdateEvent, Verdict
 from counterpoise.guards.causes import Circumstances
 from counterpoise.guards.guard import Alarms, Policy, Window
+from counterpoise.typed import Count, checked
 
 WINDOW = 5
 """Logged updates whose losses are shown with an alarm."""
@@ -23,6 +24,15 @@ class NonFiniteConfig:
     """Such updates in a row, logged or not, before it counts."""
     scaler_patience: Annotated[int, AT_LEAST_ONE] = 40
     """Updates in a row that the gradient scaler of fp16 may skip in search of its scale."""
+
+
+class NonFiniteState(TypedDict):
+    """What a checkpoint keeps of the guard."""
+
+    window: dict[str, Any]
+    seen: dict[str, Count]
+    alarmed: bool
+    grave: bool
 
 
 class NonFiniteGuard(BaseJudge):
@@ -99,6 +109,9 @@ class NonFiniteGuard(BaseJudge):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
         if state:
-            self.window.load_state_dict(state["window"])
-            self._seen = dict(state["seen"])
-            self._alarmed, self._grave = bool(state["alarmed"]), bool(state["grave"])
+            found = checked(NonFiniteState, state, self.name)
+            if found["seen"].keys() != self._seen.keys():
+                raise ValueError(f"{self.name}.seen: expected {', '.join(self._seen)}")
+            self.window.load_state_dict(found["window"])
+            self._seen = dict(found["seen"])
+            self._alarmed, self._grave = found["alarmed"], found["grave"]

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from counterpoise.events import EpochEvent, UpdateEvent
+from counterpoise.typed import Count, built, checked
 
 ABOVE_CHANCE: Final = 3.0
 """Standard errors above chance from which a ranking is one: 1 in 700 looks at a collapsed model shows as much."""
@@ -61,6 +62,14 @@ class _Class:
 
 UNLEARNT: Final = 3
 """Times the patience with a class that was never ranked above chance: it may just not be learnt yet."""
+
+
+class RankingState(TypedDict):
+    """What a checkpoint keeps of it."""
+
+    update: Count
+    lr: float
+    classes: dict[str, dict[str, Any]]
 
 
 class RankingEvidence:
@@ -139,8 +148,14 @@ class RankingEvidence:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up ``state_dict``'s answer again."""
-        self._update, self._lr = state["update"], state["lr"]
-        self._classes = {name: _Class(**one) for name, one in state["classes"].items()}
+        found = checked(RankingState, state, "ranking")
+        if found["classes"].keys() != self._classes.keys():
+            raise ValueError(f"ranking.classes: expected {', '.join(self._classes)}")
+        self._update, self._lr = found["update"], found["lr"]
+        classes = {name: built(_Class, found["classes"][name], f"ranking.classes.{name}") for name in self._classes}
+        if not all(one.weight >= 0 and math.isfinite(one.weight + one.total) for one in classes.values()):
+            raise ValueError("ranking.classes: expected weights of zero or more, and sums that are finite")
+        self._classes = classes
 
 
 def _is_above_chance(figures: Mapping[str, Any], rows: int) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from counterpoise.allocation import is_out_of_memory
 from counterpoise.errors import first_line
-from counterpoise.files import check_regular
+from counterpoise.files import open_regular
 from counterpoise.metrics import predicted_classes
 
 Ints = NDArray[np.int64]
@@ -28,6 +28,10 @@ Floats = NDArray[np.float64]
 KEYS = ("row", "label")
 SUM_TOLERANCE = 0.01
 """Probabilities may have been kept in half precision."""
+
+
+MOST_NUMBERS = 1 << 28
+"""That a file may hold, over all its columns: two gigabytes of them."""
 
 
 class UnusableError(Exception):
@@ -112,7 +116,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> pa.Table:
     try:
-        with pq.ParquetFile(check_regular(path)) as file:
+        with open_regular(path) as stream, pq.ParquetFile(stream) as file:
+            _check_size(file.metadata, path)
             table = file.read()
     except FileNotFoundError as error:
         raise UnusableError(f"{path} is missing.") from error
@@ -120,6 +125,17 @@ def _read(path: Path) -> pa.Table:
     if twice:
         raise UnusableError(f"{path} has column {twice[0]} twice.")
     return table
+
+
+def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
+    """Raises ``UnusableError`` for more numbers than any split has: encoded as one that repeats they fit anywhere."""
+    numbers = sum(
+        group.column(place).num_values
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+        for place in range(group.num_columns)
+    )
+    if metadata.num_rows > MOST_NUMBERS or numbers > MOST_NUMBERS:
+        raise UnusableError(f"{path} says that it holds {max(metadata.num_rows, numbers):,} numbers.")
 
 
 def _keys(table: pa.Table, path: Path, n_classes: int) -> tuple[Ints, Ints]:

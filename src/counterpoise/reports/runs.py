@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from counterpoise.config.schema import parse
 from counterpoise.errors import Problem, UserError
 from counterpoise.events import Health
 from counterpoise.files import read_text
+from counterpoise.jsonio import parse_json
 from counterpoise.metrics import BestEpoch, Objective, ObjectiveConfig, Standing, standing
 from counterpoise.reports.reading import find, finite, items, load, number, section, whole, word
 
@@ -259,6 +259,6 @@ def _updates(path: Path, problems: list[str]) -> Iterator[UpdateRecord]:
 
 def _parsed(line: str) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return parse_json(line)
+    except ValueError:
         return None

@@ -10,10 +10,10 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from counterpoise.files import check_regular, own_folder, read_text
+from counterpoise.config.yaml_files import read_yaml
+from counterpoise.files import check_regular, own_folder
 from counterpoise.jsonio import write_json
 from counterpoise.reports.jobs import JobSummary, collect, in_order, read_job
 from counterpoise.reports.means import aggregate
@@ -160,7 +160,7 @@ def _assignments(settings: Mapping[str, Any]) -> str:
 def _named_by_sweeper(path: Path) -> dict[str, Any]:
     """The parameters that Optuna's own file calls the best; none if it is damaged."""
     try:
-        return {str(key): value for key, value in OmegaConf.create(read_text(path)).best_params.items()}
+        return {str(key): value for key, value in read_yaml(path).best_params.items()}
     except Exception:  # YAML's own errors, another shape, ...
         return {}
 

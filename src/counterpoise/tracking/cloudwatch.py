@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from counterpoise.addresses import has_credentials
 from counterpoise.errors import Problem
 from counterpoise.events import EpochEvent, UpdateEvent
-from counterpoise.jsonio import read_json
 from counterpoise.names import distinct
+from counterpoise.run_files import read_metadata
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
@@ -69,7 +69,7 @@ class CloudWatch(Tracker):
         if session.region_name is None:
             raise LookupError("no AWS region was found. Set tracker.cloudwatch.region, or AWS_DEFAULT_REGION")
         self._client = session.client("cloudwatch", endpoint_url=config.endpoint, config=bounds)
-        chosen = read_json(RunFolder(folder).metadata)["config"]
+        chosen: Mapping[str, Any] = read_metadata(RunFolder(folder).metadata).get("config") or {}
         of = {name: chosen[name]["_target_"].rsplit(".", 1)[-1] for name in ("model", "data")} | {"run": folder.name}
         self._dimensions = [{"Name": name, "Value": ascii_name(value)} for name, value in of.items()]
         self._waiting: list[dict[str, Any]] = []

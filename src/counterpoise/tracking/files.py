@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from counterpoise.errors import fail
 from counterpoise.events import BaseObserver, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.files import read_text
-from counterpoise.jsonio import dumps, write_json
+from counterpoise.jsonio import dumps, parse_json, write_json
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.folder import RunFolder
@@ -49,7 +48,7 @@ class FileRecorder(BaseObserver):
         kept = []
         for line in content.splitlines(keepends=True):
             try:
-                if line.endswith("\n") and json.loads(line)["update"] <= update:
+                if line.endswith("\n") and parse_json(line)["update"] <= update:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
                 continue  # a line that was cut off when the process was killed

@@ -28,7 +28,8 @@ from counterpoise.config.experiment import DATA_PATHS, FREE
 from counterpoise.config.values import show
 from counterpoise.errors import Problem, StorageError, TrainingAbortedError, UserError, escape_lines, fail, near
 from counterpoise.files import check_own_files, check_own_folders, own_folder, read_bytes
-from counterpoise.jsonio import read_json, to_plain, write_atomically, write_bytes, write_json
+from counterpoise.jsonio import to_plain, write_atomically, write_bytes, write_json
+from counterpoise.run_files import read_metadata
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import LogFile
 
@@ -244,9 +245,9 @@ class RunFolder:
                     write_atomically(own_folder(self.path, ".hydra") / name, _yaml_writer(content))
                 write_json(self.metadata, {"format": FORMAT, "config": config, **facts, ARTEFACTS: sums})
             else:
-                metadata = read_json(self.metadata)
-                if metadata.get(ARTEFACTS, {}) != sums:  # of an earlier version, or made again on another machine
-                    write_json(self.metadata, {**metadata, ARTEFACTS: sums})
+                kept = read_metadata(self.metadata)
+                if kept.get("artefacts", {}) != sums:  # of an earlier version, or made again on another machine
+                    write_json(self.metadata, {**kept, ARTEFACTS: sums})
         except OSError as error:
             self._take_back(before)
             raise self._unwritable(error) from error
@@ -314,8 +315,8 @@ class RunFolder:
                 raise fail(str(self.metadata), message, "Bring it back, or remove the run folder to start over.")
             return
         try:
-            before = dict(read_json(self.metadata))
-        except (OSError, ValueError, TypeError) as error:
+            before: Mapping[str, Any] = read_metadata(self.metadata)
+        except (OSError, ValueError) as error:
             raise fail(
                 str(self.metadata), f"cannot be read: {error}.", "Remove the run folder to start over."
             ) from error

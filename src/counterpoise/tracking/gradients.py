@@ -101,7 +101,7 @@ def read_norms(path: Path, update: int) -> Norms:
         try:
             if node["update"] <= update:
                 _add(found, int(node["epoch"]), dict(node["component_grad_norms"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
     return found
 

@@ -17,8 +17,9 @@ from filelock import FileLock
 from counterpoise.addresses import has_credentials, without_credentials
 from counterpoise.errors import Problem
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent
-from counterpoise.jsonio import read_json, write_json
+from counterpoise.jsonio import write_json
 from counterpoise.paths import user_path
+from counterpoise.run_files import MLflowPlace, read_metadata, read_mlflow_place
 from counterpoise.tracking.base import Tracker, TrackerConfig
 from counterpoise.tracking.figures import is_figure, of_epoch, of_update
 from counterpoise.tracking.folder import RunFolder
@@ -90,7 +91,7 @@ class MLflow(Tracker):
 
     def __init__(self, config: MLflowConfig, folder: Path) -> None:
         super().__init__(config, folder)
-        self.metadata = read_json(RunFolder(folder).metadata)
+        self.metadata: Mapping[str, Any] = read_metadata(RunFolder(folder).metadata)
         self._client = Client(config.where, config.experiment)
         self._run: str | None = None
         self._figures: list[Figure] = []
@@ -118,8 +119,8 @@ class MLflow(Tracker):
         if not self._client.resume(place["run"]):
             log.warning("MLflow does not know run %s any more: a new one is begun.", place["run"])
             return None
-        self._sent = place["sent"]
-        return str(place["run"])
+        self._sent = {"update": list(place["sent"]["update"]), "epoch": list(place["sent"]["epoch"])}
+        return place["run"]
 
     def _begin(self) -> str:
         config, machine = self.metadata["config"], self.metadata["machine"]
@@ -199,7 +200,7 @@ class MLflow(Tracker):
     def _own(self) -> bool:
         """Whether no later attempt has gone on in this run: one that is killed may still be sending then."""
         try:
-            return bool(read_json(self.folder / PLACE)["attempt"] == self._attempt)
+            return read_mlflow_place(self.folder / PLACE).get("attempt") == self._attempt
         except (OSError, ValueError):
             return True
 
@@ -213,7 +214,7 @@ def parent_of(client: Client, config: MLflowConfig, sweep: Path) -> str:
     with FileLock(sweep / f"{PARENT}.lock", timeout=LOCKED):
         place = read_place(sweep / PARENT, client.uri, config.experiment)
         if place is not None and client.resume(place["run"]):
-            return str(place["run"])
+            return place["run"]
         run = client.create(sweep.name, {"folder": sweep})
         write_json(sweep / PARENT, _place(client, config, run) | {"config": asdict(config)})
         return run
@@ -223,10 +224,10 @@ def _place(client: Client, config: MLflowConfig, run: str) -> dict[str, Any]:
     return {"uri": without_credentials(client.uri), "experiment": config.experiment, "run": run}
 
 
-def read_place(path: Path, uri: str, experiment: str) -> dict[str, Any] | None:
+def read_place(path: Path, uri: str, experiment: str) -> MLflowPlace | None:
     """What the file says; ``None`` if there is none, or, with a warning, if it is of another store or experiment."""
     try:
-        place = dict(read_json(path))
+        place = read_mlflow_place(path)
     except FileNotFoundError:
         return None
     if without_credentials(place["uri"]) == without_credentials(uri) and place["experiment"] == experiment:

@@ -11,7 +11,7 @@ from counterpoise.addresses import without_credentials
 from counterpoise.config.schema import parse
 from counterpoise.config.targets import Component
 from counterpoise.errors import UserError, first_line
-from counterpoise.jsonio import read_json
+from counterpoise.run_files import read_mlflow_place, read_multirun_summary
 from counterpoise.tracking.base import Tracker
 from counterpoise.tracking.mlflow import PARENT, PLACE, STATUS, MLflowConfig, artefacts
 from counterpoise.tracking.mlflow_client import Client
@@ -32,7 +32,7 @@ class MLflowSweep(Tracker):
 
     def on_result(self, result: Mapping[str, Any]) -> None:
         """Means and files. ``result`` is the content of ``summary.json``."""
-        place = read_json(self.folder / PARENT)
+        place = read_mlflow_place(self.folder / PARENT)
         where = self.config.where  # with the password that the environment may have; the file has none
         if without_credentials(where) != without_credentials(place["uri"]):
             where = place["uri"]
@@ -75,9 +75,9 @@ def end_sweep(sweep: Path, folders: Collection[Path], statuses: Collection[str])
     try:
         if not any((folder / PLACE).exists() for folder in folders) or not (sweep / PARENT).exists():
             return
-        config = parse(MLflowConfig, read_json(sweep / PARENT)["config"])
-        summary = read_json(sweep / "summary.json")
-    except (UserError, OSError, ValueError, KeyError, TypeError) as error:  # of a file that is damaged, or another's
+        config = parse(MLflowConfig, read_mlflow_place(sweep / PARENT).get("config"))
+        summary = read_multirun_summary(sweep / "summary.json")
+    except (UserError, OSError, ValueError) as error:  # of a file that is damaged, or another's
         log.warning("MLflow is not told how the multirun ended: %s: %s", type(error).__name__, first_line(error))
         return
     trackers = Trackers({"mlflow": Component(MLflowSweep, config)}, sweep)

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from counterpoise.errors import escape_control, escape_lines
 from counterpoise.events import Alarm, EpochEvent, Rescue, UpdateEvent, Verdict
 from counterpoise.files import own_folder, read_bytes
-from counterpoise.jsonio import dumps, read_json
+from counterpoise.jsonio import dumps
 from counterpoise.names import distinct
 from counterpoise.paths import user_path
+from counterpoise.run_files import read_metadata
 from counterpoise.storage import Storage
 from counterpoise.tracking.appending import AppendedFile
 from counterpoise.tracking.base import Tracker, TrackerConfig
@@ -62,7 +63,7 @@ class TensorBoard(Tracker):
     def on_start(self, plan: Mapping[str, Any]) -> None:
         """Begin a file; on resume, hide what was written behind the checkpoint."""
         self._begin(plan)
-        config = read_json(RunFolder(self.folder).metadata)["config"]
+        config = read_metadata(RunFolder(self.folder).metadata).get("config") or {}
         config = {key: value for key, value in config.items() if key != "tracker"}
         self._text("config", f"```json\n{dumps(config)}\n```")
         self._write()

@@ -25,6 +25,8 @@ from counterpoise.data.encode.tokenizer import (
     PROPERTIES,
     TOKENIZER,
     Given,
+    Length,
+    TokenProperties,
     batches_of,
     cache_key,
     check_ids,
@@ -34,12 +36,14 @@ from counterpoise.data.encode.tokenizer import (
     open_pretrained,
     read_column,
     settle_tokenizer,
+    whole_tokenizer,
     write_columns,
 )
 from counterpoise.data.ragged import Ragged, positions
 from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import Problem, fail
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.typed import Count, checked
 
 log = logging.getLogger(__name__)
 
@@ -193,12 +197,16 @@ class Chunks(Encoding):
 
     def learnt(self, folder: Path) -> Learnt:
         """The tokenizer and the windows of a run."""
-        properties = dict(read_json(folder / PROPERTIES))
+        properties = read_chunk_properties(folder / PROPERTIES)
         tokenizer, _ = check_tokenizer(folder / TOKENIZER, properties)
 
         def apply(records: Records) -> ChunkSplit:
-            columns, _ = chunk_texts(tokenizer, records.texts, properties)
-            return _split_of(columns, records, frame_of(tokenizer), properties)
+            with whole_tokenizer(TOKENIZER):
+                columns, _ = chunk_texts(tokenizer, records.texts, properties)
+                frame = frame_of(tokenizer)
+            check_ids(columns["ids"], properties["vocab_size"], len(columns["ids"].values))
+            _check_frame(frame, properties)
+            return _split_of(columns, records, frame, properties)
 
         return Learnt(properties, apply)
 
@@ -224,7 +232,7 @@ class Chunks(Encoding):
 
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
-        properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
+        properties, notes = read_chunk_properties(folder / PROPERTIES), dict(read_json(folder / NOTES))
         tokenizer = check_tokenizer(folder / TOKENIZER, properties)
         if properties != self._properties(tokenizer):
             raise ValueError(f"{PROPERTIES} is that of other settings")
@@ -245,6 +253,25 @@ class Chunks(Encoding):
                 100 * notes["cut_tokens_share"],
                 *(notes["cut_samples"], notes["samples"], self.config.max_chunks, self.config.window),
             )
+
+
+class ChunkProperties(TokenProperties):
+    """``encoding.json`` of chunks."""
+
+    window: Length
+    overlap: Count
+    max_chunks: Length
+
+
+def read_chunk_properties(path: Path) -> dict[str, Any]:
+    """What a model over chunks must know. Raises ``OSError``, or ``ValueError`` for what is no such file."""
+    return dict(checked(ChunkProperties, read_json(path), path.name))
+
+
+def _check_frame(frame: Frame, properties: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` if special tokens are none of the vocabulary's."""
+    if any(not 0 <= token < properties["vocab_size"] for token in (*frame.prefix, *frame.suffix)):
+        raise ValueError("there are other tokens than the tokenizer's")
 
 
 def chunk_texts(
@@ -333,6 +360,7 @@ def _read_split(table: pa.Table, split: Records, tokenizer: Tokenizer, propertie
     ids, characters, frame = columns["ids"], columns["characters"], frame_of(tokenizer)
     cut = _cut_of(frame, properties)
     check_ids(ids, properties["vocab_size"], len(ids.values))
+    _check_frame(frame, properties)
     windows = cut(ids.lengths)
     if windows.cut.any() or (2 * np.diff(windows.offsets) != characters.lengths).any():
         raise ValueError("there are other chunks than those of the tokens")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from counterpoise.config.schema import AT_LEAST_ONE, NON_NEGATIVE, parse
+from counterpoise.data.arrays import read_array
 from counterpoise.data.cache import Cache
 from counterpoise.data.encode.base import Batch, Encoded, Encoding, Learnt
 from counterpoise.data.encode.passages import Passages, Unit, cut_texts
@@ -31,6 +32,8 @@ from counterpoise.data.records import Dataset, Records
 from counterpoise.errors import Problem, fail
 from counterpoise.jsonio import read_json, to_plain, write_json
 from counterpoise.line_console import LineConsole
+from counterpoise.run_files import check_names
+from counterpoise.typed import Positive, checked
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,32 @@ PROPERTIES, ENCODER = "encoding.json", "encoder.json"
 """Files of a cache entry; the last two, and what the encoder has learnt, are kept with the run."""
 _TOGETHER = 1024
 """Texts that are handed to the encoder at once."""
+
+
+_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
+    CHUNKS: (np.float32, 2),
+    OFFSETS: (np.int64, 1),
+    SPANS: (np.int64, 2),
+    COUNTS: (np.int64, 2),
+    CRITERIA: (np.float32, 2),
+}
+"""Type and dimensions of each."""
+
+
+EncoderRecord = TypedDict(
+    "EncoderRecord", {"class": str, "versions": NotRequired[Any], "files": NotRequired[dict[str, Any] | None]}
+)
+"""``encoder.json``, as far as it is looked into."""
+
+
+class EmbeddingsProperties(TypedDict):
+    """``encoding.json`` of embeddings."""
+
+    size: Positive
+    criteria: bool
+    encoder: str
+    chunks: dict[str, Any]
+    files: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +197,7 @@ class Embeddings(Encoding):
 
     def learnt(self, folder: Path) -> Learnt:
         """How a run cut its texts, and the encoder that it embedded them by."""
-        properties = dict(read_json(folder / PROPERTIES))
+        properties = read_properties(folder / PROPERTIES)
         chunks = parse(EmbeddingsConfig, properties["chunks"])
 
         def apply(records: Records) -> EmbeddingSplit:
@@ -259,13 +288,13 @@ class _Work:
     def read(self, folder: Path) -> tuple[Columns, dict[str, Any]]:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`build` leaves it."""
         self.folder = folder
-        properties = dict(read_json(folder / PROPERTIES))
-        opened = {
-            name: np.load(folder / name, mmap_mode="r" if name == CHUNKS else None, allow_pickle=False)
-            for name in (CHUNKS, OFFSETS, SPANS, COUNTS, CRITERIA)
+        properties = read_properties(folder / PROPERTIES)
+        opened: dict[str, NDArray[Any]] = {
+            name: read_array(folder / name, (kind,), ndim, mapped=name == CHUNKS)
+            for name, (kind, ndim) in _ARRAYS.items()
         }
         columns = Columns(opened[CHUNKS], opened[OFFSETS], opened[SPANS], opened[COUNTS], opened[CRITERIA])
-        _check(columns, len(self.texts), len(self.criteria), int(properties["size"]))
+        _check(columns, len(self.texts), len(self.criteria), properties["size"])
         if self.encoder.fitted:
             self.encoder.load(folder)
         return columns, properties
@@ -302,9 +331,11 @@ def _check_encoder(kept: object, now: Mapping[str, Any]) -> None:
     """Hold the encoder against the one that a run was trained with; another version or device may round differently.
 
     Raises:
-        UserError: if it is another class, has other settings, or reads other files.
+        UserError: if it is another class, has other settings, or reads other files; a ``ValueError`` if what was kept
+            is no such record.
     """
-    before, after = dict(kept) if isinstance(kept, Mapping) else {}, to_plain(now)
+    before: dict[str, Any] = {**checked(EncoderRecord, kept, ENCODER)}
+    after: dict[str, Any] = to_plain(now)
     rounding = [each.pop("versions", None) for each in (before, after)]
     rounding_by_device = [(each.get("files") or {}).pop("device", None) for each in (before, after)]
     if before != after:
@@ -314,19 +345,26 @@ def _check_encoder(kept: object, now: Mapping[str, Any]) -> None:
         log.warning("The encoder has another version or device than in training: it may round differently.")
 
 
+def read_properties(path: Path) -> dict[str, Any]:
+    """What a model over embeddings must know. Raises ``OSError``, or ``ValueError`` for what is no such file."""
+    properties = checked(EmbeddingsProperties, read_json(path), path.name)
+    check_names(f"{path.name}.files", properties["files"])
+    return dict(properties)
+
+
 def _check(columns: Columns, texts: int, criteria: int, size: int) -> None:
     offsets, total = columns.offsets, len(columns.chunks)
     if offsets.shape != (texts + 1,) or offsets[0] != 0 or offsets[-1] != total or np.any(np.diff(offsets) < 1):
         raise ValueError(f"{OFFSETS} does not give every text its chunks")
-    shapes: dict[str, tuple[NDArray[Any], tuple[int, int], type]] = {
-        CHUNKS: (columns.chunks, (total, size), np.float32),
-        SPANS: (columns.spans, (total, 2), np.int64),
-        COUNTS: (columns.counts, (texts, 3), np.int64),
-        CRITERIA: (columns.criteria, (criteria, size), np.float32),
+    shapes: dict[str, tuple[NDArray[Any], tuple[int, int]]] = {
+        CHUNKS: (columns.chunks, (total, size)),
+        SPANS: (columns.spans, (total, 2)),
+        COUNTS: (columns.counts, (texts, 3)),
+        CRITERIA: (columns.criteria, (criteria, size)),
     }
-    for name, (column, shape, kind) in shapes.items():
-        if column.shape != shape or column.dtype != kind:
-            raise ValueError(f"{name} is {column.dtype} {list(column.shape)}, not {np.dtype(kind)} {list(shape)}")
+    for name, (column, shape) in shapes.items():
+        if column.shape != shape:
+            raise ValueError(f"{name} is {list(column.shape)}, not {list(shape)}")
 
 
 def _warn_of_blind_criteria(work: _Work, columns: Columns) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,12 @@ def read_features(path: Path, samples: int) -> dict[str, NDArray[Any]]:
     for field in table.schema:
         shape = [int(size) for size in (field.metadata or {})[b"shape"].split(b",") if size]
         chunks = table[field.name].chunks
-        values = chunks[0].values.to_numpy(zero_copy_only=True)
-        if len(chunks) != 1 or len(values) != samples * int(np.prod(shape, dtype=np.int64)):
+        whole = len(chunks) == 1 and not chunks[0].null_count and min(shape, default=0) >= 0
+        values = chunks[0].values.to_numpy(zero_copy_only=True) if whole else np.empty(0)
+        if not whole or len(chunks[0]) != samples or len(values) != samples * math.prod(shape):
             raise ValueError(f"{path.name} does not hold {samples} samples of {field.name}")
+        if values.dtype.kind != ("i" if field.name.endswith(LENGTHS) else "f"):
+            raise ValueError(f"{path.name} holds {values.dtype} in {field.name}")
         columns[field.name] = values.reshape(samples, *shape)
     for name, column in columns.items():
         if name.endswith(STATES):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from counterpoise.data.windows import window_graphs
 from counterpoise.errors import UserError, fail, first_line
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.paths import user_path
+from counterpoise.typed import Count, Positive, checked
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,26 @@ class GraphsConfig:
     """Folder of a run whose vocabulary and settings are taken up again, in place of all of the above but workers."""
 
 
+class VocabularyRecord(TypedDict):
+    """``graph_vocabulary.json``."""
+
+    node_types: list[str]
+    sub_tokens: list[str]
+    edge_types: list[str]
+    reverse_edge_types: list[Count]
+
+
+class GraphProperties(TypedDict):
+    """``graphs.json``."""
+
+    node_types: Positive
+    sub_tokens: Positive
+    edge_types: Count
+    reverse_edge_types: list[Count]
+    node_features: Count
+    settings: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Names by number; each begins with :data:`UNKNOWN`."""
@@ -78,16 +99,18 @@ class Vocabulary:
     @classmethod
     def read(cls, path: Path) -> Vocabulary:
         """From a file. Raises ``OSError``, or ``ValueError`` for what is no vocabulary."""
-        content = read_json(path)
-        names = [field.name for field in fields(cls)]
-        if not isinstance(content, Mapping) or sorted(content) != sorted(names):
-            raise ValueError(f"{path.name} does not hold {', '.join(names)}")
-        if not all(isinstance(values, list) for values in content.values()):
-            raise ValueError(f"{path.name} holds something else than lists")
-        reverse = content["reverse_edge_types"]
-        if sorted(reverse) != list(range(len(content["edge_types"]))):
-            raise ValueError(f"{path.name} does not give each type of edges its reverse")
-        return cls(**content)
+        content = checked(VocabularyRecord, read_json(path), path.name)
+        if not content["node_types"] or not content["sub_tokens"]:
+            raise ValueError(f"{path.name} holds no names")
+        _check_reverse(content["reverse_edge_types"], len(content["edge_types"]), path)
+        return cls(**{name: content[name] for name in VocabularyRecord.__annotations__})  # type: ignore[literal-required]
+
+    def check_sizes(self, properties: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` unless properties tell of as many names as there are."""
+        for name in ("node_types", "sub_tokens", "edge_types"):
+            size = len(getattr(self, name))
+            if properties[name] != size:
+                raise ValueError(f"{VOCABULARY} holds {size} {name}, {PROPERTIES} says {properties[name]}")
 
     @classmethod
     def learn(cls, train: NamedGraphs, size: int) -> Vocabulary:
@@ -244,8 +267,9 @@ class GraphEncoding(Encoding):
 
     def learnt(self, folder: Path) -> Learnt:
         """The vocabulary and the settings of a run; of graphs that came as such there are none to make of texts."""
-        properties = dict(read_json(folder / PROPERTIES))
+        properties = read_properties(folder / PROPERTIES)
         vocabulary = Vocabulary.read(folder / VOCABULARY)
+        vocabulary.check_sizes(properties)
         settings = replace(settings_of(properties), workers=self.config.workers)
 
         def apply(records: Records) -> GraphSplit:
@@ -283,10 +307,8 @@ class GraphEncoding(Encoding):
 
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
-        properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
-        vocabulary = Vocabulary.read(folder / VOCABULARY)
-        if properties["node_types"] != len(vocabulary.node_types):
-            raise ValueError(f"{VOCABULARY} does not belong to {PROPERTIES}")
+        properties, notes = read_properties(folder / PROPERTIES), dict(read_json(folder / NOTES))
+        Vocabulary.read(folder / VOCABULARY).check_sizes(properties)
         splits = {}
         for name, records in dataset.splits().items():
             graphs = _read_graphs(folder / f"{name}.arrow", properties)
@@ -363,6 +385,20 @@ def _parser(dataset: Dataset, config: GraphsConfig) -> Any:
     return (dataset.language or "windows") if config.parser == "auto" else config.parser
 
 
+def read_properties(path: Path) -> dict[str, Any]:
+    """What a model over graphs must know. Raises ``OSError``, or ``ValueError`` for what is no such file."""
+    properties = checked(GraphProperties, read_json(path), path.name)
+    _check_reverse(properties["reverse_edge_types"], properties["edge_types"], path)
+    if "parser" not in properties["settings"]:
+        raise ValueError(f"{path.name}.settings.parser: missing")
+    return dict(properties)
+
+
+def _check_reverse(reverse: Sequence[int], types: int, path: Path) -> None:
+    if len(reverse) != types or sorted(reverse) != list(range(types)):
+        raise ValueError(f"{path.name} does not give each type of edges its reverse")
+
+
 def settings_of(properties: Mapping[str, Any]) -> GraphsConfig:
     """The settings that a run's properties stand for; ``parser`` is null for graphs that came as such.
 
@@ -380,7 +416,7 @@ def _taken_up(folder: Path, config: GraphsConfig) -> tuple[GraphsConfig, Path]:
     """The settings and the vocabulary file of an earlier run."""
     path = folder / VOCABULARY
     try:
-        settings = settings_of(read_json(folder / PROPERTIES))
+        settings = settings_of(read_properties(folder / PROPERTIES))
         Vocabulary.read(path)
         return replace(settings, workers=config.workers), path
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
@@ -401,7 +437,7 @@ def _read_graphs(path: Path, properties: Mapping[str, Any]) -> Graphs:
         graphs = Graphs.from_arrow(pa.ipc.open_file(file).read_all())
     for name, size in (("node_types", "node_types"), ("token_ids", "sub_tokens"), ("edge_types", "edge_types")):
         values = getattr(graphs, name)
-        if len(values) and values.max() >= properties[size]:
+        if len(values) and (values.min() < 0 or values.max() >= properties[size]):
             raise ValueError(f"{path.name}: {name} goes beyond the vocabulary")
     if not graphs.is_by_target:
         raise ValueError(f"{path.name}: edges are not in the order of their targets")

@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from counterpoise.config.values import Range
 from counterpoise.data.cache import dataset_fingerprint
 from counterpoise.data.ragged import Ragged
 from counterpoise.data.records import Dataset, Records
-from counterpoise.errors import fail, first_line
+from counterpoise.errors import UserError, fail, first_line
 from counterpoise.files import read_text
-from counterpoise.jsonio import write_bytes
+from counterpoise.jsonio import read_json, write_bytes
 from counterpoise.pretrained import Origin
 from counterpoise.pretrained import load_tokenizer as load_pretrained
+from counterpoise.typed import Count, checked
 
+MOST_TOKENS = 1 << 24
+"""Rows of the largest table of embeddings."""
+Length = Annotated[int, Range(ge=1, lt=2**31)]
+"""Tokens of a sequence."""
 PAD, CLS, SEP, UNKNOWN = "<pad>", "<cls>", "<sep>", "<unk>"
 TOKENIZER, PROPERTIES, NOTES = "tokenizer.json", "encoding.json", "notes.json"
 """Files of a cache entry; the first two are kept with the run."""
@@ -32,6 +39,10 @@ _TEXTS, _CHARACTERS = 2_000, 4_000_000
 """Texts that are encoded together, and how long they may be together: encodings take far more memory than ids."""
 
 
+CLS_ID, SEP_ID = 1, 2
+"""Of a tokenizer that is learnt here: its special tokens come first."""
+GROWTH = 1_000
+"""Times as long as it was that a text may become before it is tokenized."""
 LONGEST_WORD = 256
 """Bytes at which a word is cut before a BPE is learnt from it; a merge takes time in proportion to the longest word."""
 
@@ -91,6 +102,23 @@ def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Given
     return Given(loaded, given.pad_id)
 
 
+@contextmanager
+def whole_tokenizer(name: str) -> Iterator[None]:
+    """While inside, whatever the library does about a tokenizer that it cannot use is a ``ValueError``.
+
+    It panics at regular expressions that take too long, and at ids that are missing: that is no ``Exception``.
+
+    Args:
+        name: of the tokenizer's file.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, ValueError, UserError):
+        raise
+    except BaseException as error:
+        raise ValueError(f"{name}: {first_line(error)}") from error
+
+
 def load_tokenizer(path: Path, *, split_special_tokens: bool = True) -> Tokenizer:
     """The tokenizer of a run or a cache entry; with what the ``encoding.json`` beside it says it gives what the model
     was trained on.
@@ -110,10 +138,8 @@ def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
     Words are cut at :data:`LONGEST_WORD` bytes for learning only: an encoded text is never cut there.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=None))
-    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     cut = pre_tokenizers.FixedLength(LONGEST_WORD)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, cut])
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_words(), cut])
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         min_frequency=2,
@@ -122,12 +148,41 @@ def train_bpe(train: Records, vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(batches_of(train.texts), trainer=trainer, length=len(train))
-    tokenizer.pre_tokenizer = words
-    cls, sep = tokenizer.token_to_id(CLS), tokenizer.token_to_id(SEP)
+    return _with_steps(tokenizer)
+
+
+def _words() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+def _with_steps(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with all that it does beside its BPE."""
+    tokenizer.pre_tokenizer = _words()
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{CLS} $A {SEP}", special_tokens=[(CLS, cls), (SEP, sep)]
+        single=f"{CLS} $A {SEP}", special_tokens=[(CLS, CLS_ID), (SEP, SEP_ID)]
     )
     return tokenizer
+
+
+def _steps(tokenizer: Tokenizer) -> dict[str, Any]:
+    """All that a tokenizer does, its vocabulary aside."""
+    content = json.loads(tokenizer.to_str())
+    names = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+    model = {name: value for name, value in content["model"].items() if name not in ("vocab", "merges")}
+    return {**{name: content[name] for name in names}, "model": model}
+
+
+def _check_growth(normalizer: Mapping[str, Any] | None, name: str) -> None:
+    """Raises ``ValueError`` for a normalizer that may make a text more than :data:`GROWTH` times as long."""
+    if normalizer is None:
+        return
+    growth = 1
+    for step in normalizer.get("normalizers", [normalizer]):
+        added = step.get("content", "") if step.get("type") == "Replace" else step.get("prepend", "")
+        growth *= max(1, len(added))
+    if growth > GROWTH:
+        raise ValueError(f"{name}: its normalizer may make a text {growth:,} times as long")
 
 
 def pretrained_tokenizer(name: str) -> Tokenizer:
@@ -152,6 +207,9 @@ def open_pretrained(name: str) -> Given:
     if not isinstance(backend, Tokenizer):
         what = f"the tokenizer {name!r} is a {type(found).__name__}, which no tokenizer.json can hold."
         raise origin.refuse(what, "Name an encoder with another tokenizer.")
+    if vocabulary_size(backend) > MOST_TOKENS:
+        what = f"the tokenizer {name!r} has a token of the number {vocabulary_size(backend) - 1:,}."
+        raise origin.refuse(what, "Name an encoder with another tokenizer.")
     own = Tokenizer.from_str(_without_padding(backend.to_str()))
     own.encode_special_tokens = bool(found.split_special_tokens)
     return Given(own, pad_id(own) if found.pad_token_id is None else int(found.pad_token_id))
@@ -169,22 +227,30 @@ def pad_id(tokenizer: Tokenizer) -> int:
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
     """How many rows a table of embeddings needs: one more than the largest id. A pruned vocabulary has gaps."""
-    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values())
+    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
 
 
 def check_tokenizer(path: Path, properties: Mapping[str, Any]) -> Given:
-    """The tokenizer at ``path``. Raises ``ValueError`` if it is none, or not the one of the properties beside it."""
-    try:
+    """The tokenizer at ``path``. Raises ``ValueError`` if it is none, or not the one of the properties beside it.
+
+    Args:
+        path: of its file.
+        properties: as :func:`read_token_properties` gives them.
+    """
+    own = properties["pretrained"] is None
+    with whole_tokenizer(path.name):  # the library has no error of its own
         # An earlier version split the special tokens of every tokenizer, and did not record it.
         tokenizer = load_tokenizer(path, split_special_tokens=bool(properties.get(SPLIT, True)))
-        padding = pad_id(tokenizer) if properties.get("pretrained") is None else int(properties["pad_id"])
-    except KeyError:
-        raise
-    except Exception as error:  # the library has no error of its own
-        raise ValueError(f"{path.name}: {first_line(error)}") from error
-    if (vocabulary_size(tokenizer), padding) != (properties["vocab_size"], properties["pad_id"]):
+    padding = tokenizer.token_to_id(PAD) if own else properties["pad_id"]
+    size = vocabulary_size(tokenizer)
+    if size > MOST_TOKENS:  # the library walks over all ids below the largest one to write a tokenizer
+        raise ValueError(f"{path.name} has a token of the number {size - 1:,}")
+    if own and _steps(tokenizer) != _steps(_with_steps(Tokenizer(models.BPE(unk_token=None)))):
+        raise ValueError(f"{path.name} does more than a tokenizer that is learnt here")
+    _check_growth(json.loads(tokenizer.to_str()).get("normalizer"), path.name)
+    if (size, padding) != (properties["vocab_size"], properties["pad_id"]):
         raise ValueError(f"{path.name} does not belong to {PROPERTIES}")
-    if tokenizer.id_to_token(padding) is None:
+    if padding is None or tokenizer.id_to_token(padding) is None:
         raise ValueError(f"{path.name} has no token {padding}, which pads")
     return Given(tokenizer, padding)
 
@@ -221,9 +287,29 @@ def open_columns(path: Path, items: int) -> pa.Table:
     with pa.memory_map(str(path)) as file:
         table = pa.ipc.open_file(file).read_all()
     table.validate(full=True)  # offsets that lead outside would be read as they are
+    for field in table.schema:
+        if not pa.types.is_large_list(field.type) or field.type.value_type not in (pa.int32(), pa.int64()):
+            raise ValueError(f"{path.name} holds {field.type} in {field.name}")
+        if table[field.name].num_chunks > 1 or table[field.name].null_count:
+            raise ValueError(f"{path.name} holds {field.name} in pieces, or with gaps")
     if table.num_rows != items:
         raise ValueError(f"{path.name} holds {table.num_rows} samples, not {items}")
     return table
+
+
+class TokenProperties(TypedDict):
+    """``encoding.json`` of tokens."""
+
+    vocab_size: Annotated[int, Range(ge=1, le=MOST_TOKENS)]
+    pad_id: Count
+    max_length: Length
+    pretrained: str | None
+    split_special_tokens: NotRequired[bool]
+
+
+def read_token_properties(path: Path) -> dict[str, Any]:
+    """What a model over tokens must know. Raises ``OSError``, or ``ValueError`` for what is no such file."""
+    return dict(checked(TokenProperties, read_json(path), path.name))
 
 
 def check_ids(ids: Ragged, vocab_size: int, longest: int) -> None:

@@ -29,7 +29,9 @@ from counterpoise.data.encode.tokenizer import (
     open_columns,
     open_pretrained,
     read_column,
+    read_token_properties,
     settle_tokenizer,
+    whole_tokenizer,
     write_columns,
 )
 from counterpoise.data.ragged import Ragged
@@ -110,18 +112,20 @@ class Tokens(Encoding):
 
     def learnt(self, folder: Path) -> Learnt:
         """The tokenizer and the longest sequence of a run."""
-        properties = dict(read_json(folder / PROPERTIES))
+        properties = read_token_properties(folder / PROPERTIES)
         tokenizer, _ = check_tokenizer(folder / TOKENIZER, properties)
 
         def apply(records: Records) -> TokenSplit:
-            ids, _ = encode_texts(tokenizer, records.texts, properties["max_length"])
+            with whole_tokenizer(TOKENIZER):
+                ids, _ = encode_texts(tokenizer, records.texts, properties["max_length"])
+            check_ids(ids, properties["vocab_size"], properties["max_length"])
             return TokenSplit(ids, records.labels, records.rows, properties["pad_id"])
 
         return Learnt(properties, apply)
 
     def _read(self, dataset: Dataset, folder: Path) -> Encoded:
         """Raises ``ValueError`` or the like for whatever is not as :meth:`_build` leaves it."""
-        properties, notes = dict(read_json(folder / PROPERTIES)), dict(read_json(folder / NOTES))
+        properties, notes = read_token_properties(folder / PROPERTIES), dict(read_json(folder / NOTES))
         check_tokenizer(folder / TOKENIZER, properties)
         splits = {}
         for name, split in dataset.splits().items():
@@ -149,7 +153,7 @@ def taken_up(folder: Path) -> tuple[TokensConfig, Given]:
         UserError: if the folder does not hold both, or they do not belong together.
     """
     try:
-        properties = dict(read_json(folder / PROPERTIES))
+        properties = read_token_properties(folder / PROPERTIES)
         given = check_tokenizer(folder / TOKENIZER, properties)
         return settings_of(properties), given
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:

@@ -14,11 +14,12 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from counterpoise.config.schema import AT_LEAST_ONE, Range
+from counterpoise.data.arrays import read_array
 from counterpoise.data.encoders.base import TextEncoder, unit_rows
 from counterpoise.data.words import TERM
 from counterpoise.errors import UserError, fail
-from counterpoise.files import check_regular
 from counterpoise.jsonio import read_json, write_json
+from counterpoise.typed import checked
 
 TERMS, WEIGHTS, DIRECTIONS = "encoder_terms.json", "encoder_idf.npy", "encoder_components.npy"
 """Files that hold what was learnt."""
@@ -117,15 +118,17 @@ class LSA(TextEncoder):
 
     def load(self, folder: Path) -> None:
         """Take up what :meth:`save` wrote."""
-        terms = read_json(folder / TERMS)
-        weights = np.load(check_regular(folder / WEIGHTS), allow_pickle=False)
-        components = np.load(check_regular(folder / DIRECTIONS), allow_pickle=False)
+        terms = checked(list[str], read_json(folder / TERMS), TERMS)
+        weights = read_array(folder / WEIGHTS, (np.float32, np.float64), 1)
+        components = read_array(folder / DIRECTIONS, (np.float32,), 2)
+        if len(set(terms)) < len(terms) or not (np.isfinite(weights).all() and np.isfinite(components).all()):
+            raise ValueError(f"{TERMS} holds a term twice, or {WEIGHTS} or {DIRECTIONS} a number that is not finite")
         if weights.shape != (len(terms),) or components.shape[1:] != (len(terms),) or not len(components):
             raise ValueError(f"{TERMS}, {WEIGHTS} and {DIRECTIONS} do not belong together")
         vectorizer = self._vectorizer()
-        vectorizer.vocabulary = {str(term): place for place, term in enumerate(terms)}
+        vectorizer.vocabulary = {term: place for place, term in enumerate(terms)}
         vectorizer.idf_ = weights
-        self._terms, self._components = vectorizer, components.astype(np.float32, copy=False)
+        self._terms, self._components = vectorizer, components
 
     def _vectorizer(self) -> TfidfVectorizer:
         config = self.config
