@@ -70,7 +70,7 @@ def test_a_home_folder_is_looked_for() -> None:
 
 
 def test_a_word_that_holds_comments_is_split() -> None:
-    assert split_word(f"unsigned {run_of('/*')}") == ["unsigned"]
+    assert split_word(f"unsigned {run_of('/* ')}") == ["unsigned"]
     assert split_word(f"unsigned {run_of('/* */')} int") == ["unsigned", "int"]
     assert split_word(run_of("A")) == [run_of("a")]
 
