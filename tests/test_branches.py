@@ -105,7 +105,7 @@ MISFITS: dict[str, tuple[Change, str]] = {
     ),
     "damaged result": (
         lambda run: edit(run / "result.json", lambda content: content.update(epochs=99)),
-        "text cannot be read: it does not match its own checksum",
+        "text cannot be read: result.json: it does not match its own checksum",
     ),
     "damaged metadata": (
         lambda run: (run / "training_metadata.json").write_text("{"),
@@ -150,11 +150,11 @@ MISFITS: dict[str, tuple[Change, str]] = {
     "another vocabulary": (shrink_vocabulary, "not whole: tokenizer.json does not belong to encoding.json."),
     "no length at all": (
         lambda run: edit(run / "encoding.json", lambda content: content.update(max_length=0)),
-        "its vocabulary is not whole: max_length: must be >= 8, but is 0.",
+        "its vocabulary is not whole: encoding.json.max_length: must be >= 1",
     ),
     "a tokenizer without a name": (
         lambda run: edit(run / "encoding.json", lambda content: content.update(pretrained=3)),
-        "its vocabulary is not whole: pretrained: expected a string or null, got 3.",
+        "its vocabulary is not whole: encoding.json.pretrained: expected a string or null, got 3.",
     ),
     "another length": (
         lambda run: edit(run / "encoding.json", lambda content: content.update(max_length=9)),

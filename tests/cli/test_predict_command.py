@@ -332,7 +332,10 @@ DECISION = Path("checkpoints/best/decision.json")
         (lambda run: (run / "tokenizer.json").write_text("{}"), "what it learnt to encode by is not whole"),
         (lambda run: (run / "encoding.json").write_text("[]"), "what it learnt to encode by is not whole"),
         (lambda run: swap(run / "tokenizer.json"), "not whole: tokenizer.json has changed. Bring that file back"),
-        (lambda run: edit(run, lambda m: m.update(artefacts=[])), "its checksums are not whole"),
+        (
+            lambda run: edit(run, lambda m: m.update(artefacts=[])),
+            "training_metadata.json: artefacts: expected an object",
+        ),
         (lambda run: (run / "checkpoints/best/model.safetensors").write_bytes(b"x"), "is damaged"),
         (lambda run: edit(run, lambda m: m.update(plan={})), "its plan is not whole"),
         (lambda run: edit(run, lambda m: m.update(classes=None)), "does not say what classes it tells apart"),

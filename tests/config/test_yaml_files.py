@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from counterpoise.config.arguments import _options_of, saved_overrides
+from counterpoise.config.arguments import _options_of
+from counterpoise.config.saved import saved_overrides
 from counterpoise.config.yaml_files import LARGEST, read_yaml
 from counterpoise.errors import UserError
 

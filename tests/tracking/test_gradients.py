@@ -160,10 +160,22 @@ def test_what_cannot_be_drawn_on_a_logarithmic_scale_leaves_a_gap() -> None:
     assert file.getvalue().startswith(b"\x89PNG")
 
 
+INFINITE = '{"update": 1, "epoch": Infinity, "component_grad_norms": {}}'
+HUGE = f'{{"update": 1, "epoch": 99, "component_grad_norms": {{"a": {10**400}}}}}'
+
+
 def test_lines_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     train(tmp_path, 0, 8, end=False)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    strange = ["{", "3", "[]", '{"update": "a"}', '{"update": 1, "epoch": 0, "component_grad_norms": 3}']
+    strange = [
+        "{",
+        "3",
+        "[]",
+        '{"update": "a"}',
+        '{"update": 1, "epoch": 0, "component_grad_norms": 3}',
+        INFINITE,
+        HUGE,
+    ]
     (tmp_path / "metrics.jsonl").write_text("\n".join([*strange, *lines]) + "\n")
     recorder = GradientRecorder(RunFolder(tmp_path), NAMES)
     recorder.on_start({"history": [{}, {}], "position": {"update": 8}})

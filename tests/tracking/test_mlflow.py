@@ -286,7 +286,8 @@ def test_an_unfinished_multirun_is_not_waited_for(
     folder = run_folder(tmp_path / "a")
     write_json(folder / "mlflow.json", {})
     write_json(tmp_path / "summary.json", {"mean": {}})
-    write_json(tmp_path / ".mlflow.json", {"uri": "http://127.0.0.1:9", "run": "0", "config": asdict(MLflowConfig())})
+    place = {"uri": "http://127.0.0.1:9", "experiment": "counterpoise", "run": "0"}
+    write_json(tmp_path / ".mlflow.json", {**place, "config": asdict(MLflowConfig())})
     with within(5):
         end_sweep(tmp_path, [folder], ["finished", "unfinished"])
     assert "it had not sent everything in time" in warned(caplog)[0]
