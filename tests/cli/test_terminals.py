@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_command import SMALL, call
+from cli_command import ROOT, SMALL, call
 
 from counterpoise.cli.evaluate import evaluate
 from counterpoise.cli.exits import EXIT_OK, EXIT_USER, attempt
@@ -89,3 +91,19 @@ def test_json_stays_json(finished: Callable[[str], Path], tmp_path: Path, monkey
     assert report([str(run), "--json"]) == EXIT_OK
     (found,) = json.loads(terminal.shown()[0])
     assert found["folder"] == str(run)
+
+
+COMMANDS = ("train.py dry_run=true", "report.py a", "predict.py run=a input=b", "evaluate.py run=a", "explain.py run=a")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_that_was_removed_is_said_to_be(tmp_path: Path, command: str) -> None:
+    """In a process of its own: libraries end one whose folder is gone, before Python can say anything."""
+    script, *arguments = command.split()
+    (tmp_path / "gone").mkdir()
+    start = f"cd {shlex.quote(str(tmp_path / 'gone'))} && rmdir ../gone && exec {shlex.quote(sys.executable)} -P"
+    line = f"{start} {shlex.quote(str(ROOT / 'src' / script))} {' '.join(arguments)}"
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == EXIT_USER
+    assert answer.stderr.splitlines()[-1].startswith("  working directory: was removed")
+    assert "Traceback" not in answer.stderr

@@ -91,6 +91,17 @@ def test_a_claim_that_the_disk_refuses_takes_nothing_of_the_run_away(
     assert contents(folder.path) == before
 
 
+@pytest.mark.parametrize("name", ["result.json", "training_metadata.json", "training.log", "checkpoints", ".lock"])
+def test_what_an_encoding_keeps_is_no_file_of_the_run(folder: RunFolder, tmp_path: Path, name: str) -> None:
+    """A cache entry lists the files that are copied, and others may have written it."""
+    before = contents(folder.path)
+    source = tmp_path / "kept"
+    source.write_bytes(b"{}")
+    with pytest.raises(UserError, match="one of the run's own"):
+        folder.claim(CONFIG, FACTS, {}, {name: source})
+    assert contents(folder.path) == before
+
+
 def test_another_config_is_refused_naming_every_difference(folder: RunFolder) -> None:
     other = {**CONFIG, "seed": 2, "optimizer": {"lr": None, "eps": 1e-8, "betas": (0.9, 0.999)}}
     *found, remedy = refusal(folder, other)

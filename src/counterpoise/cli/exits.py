@@ -7,6 +7,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from counterpoise.allocation import is_out_of_memory, said
 from counterpoise.errors import (
@@ -39,11 +40,21 @@ def attempt(action: Callable[[], int]) -> int:
     """The exit code of an action, whatever happens in it; what it shows can be shown by any terminal."""
     with escaped_streams():
         try:
+            _check_working_directory()
             code = action()
             sys.stdout.flush()  # what cannot be written shows here, and not when the interpreter ends
             return code
         except BaseException as error:
             return report(error)
+
+
+def _check_working_directory() -> None:
+    """Paths are relative to it, and libraries end the process without it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        what = "was removed while this shell was in it."
+        raise fail("working directory", what, "Change to a folder that exists.") from None
 
 
 def report(error: BaseException) -> int:

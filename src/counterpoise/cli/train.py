@@ -71,13 +71,13 @@ def train(conf: Path) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise; how an error is shown is decided below
     os.environ["COUNTERPOISE_CONF"] = str(conf.resolve())  # launchers' workers inherit it
-    extensions.look_in(Path.cwd())
     Multirun.current = None
     code = attempt(lambda: _train(sys.argv[1:], conf))
-    return gravest(code, attempt(_summarise))
+    return code if Multirun.current is None else gravest(code, attempt(_summarise))
 
 
 def _train(arguments: list[str], conf: Path) -> int:
+    extensions.look_in(Path.cwd())
     check_arguments(arguments, allowed=("resume",))
     arguments = as_typed(arguments)
     asked, arguments = resumed(arguments), _fetched(arguments)

@@ -267,15 +267,21 @@ class RunFolder:
             self._take_back(before)
 
     def _try_places(self, artefacts: Iterable[str] = ()) -> None:
-        """Raises ``OSError`` where files of a run cannot be written.
+        """Make sure that the files of a run can be written.
 
+        Raises ``OSError`` where they cannot, and ``UserError`` for an artefact that has the name of one of them.
         A folder, a link or a FIFO in the place of a file that is only written hours later is found out now.
         """
         own = [self.metadata, self.history, self.metrics, self.log, self.result, self.failure, self.collapse_report]
         own += [path(split) for path in (self.predictions, self.baselines) for split in ("valid", "test")]
-        names = [str(path.relative_to(self.path)) for path in (*own, self.gradient_stats, self.gradient_picture)]
+        own += [self.gradient_stats, self.gradient_picture]
+        names = [*(str(path.relative_to(self.path)) for path in own), *_FILES]
+        taken = next((name for name in artefacts if name in (*names, *_FOLDERS, LOCK)), None)
+        if taken is not None:
+            what = f"the encoding keeps a file named {taken}, which is one of the run's own."
+            raise fail(str(self.path), what, "Rename it in your encoding or encoder, or remove the cache entry.")
         check_own_folders(self.path, _FOLDERS)
-        check_own_files(self.path, [*names, *_FILES, *artefacts], _FOLDERS)
+        check_own_files(self.path, [*names, *artefacts], _FOLDERS)
         for folder in (own_folder(self.path), own_folder(self.path, self.checkpoints.name)):
             _try_out(folder)
 
