@@ -35,7 +35,7 @@ _TRAILING = re.compile(r"[\"'),.;:>\]}]*$")
 """Signs before and behind an address that are those of the sentence around it."""
 _HTTP = {"http", "https", "ws", "wss", ""}
 _DATABASES = {"postgresql", "postgres", "mysql", "mariadb", "mssql", "oracle", "redis", "rediss", "mongodb", "amqp"}
-"""Their clients take all up to the @ for a password, whatever signs are in it."""
+"""Their clients take all up to the @ for a password, with any signs in it."""
 _WITHOUT_HOST = {"file", "local", "sqlite"}
 _DEEPEST = 3
 """How often an address may be percent-encoded."""

@@ -36,7 +36,7 @@ class Problem:
     """What to do; empty where the message already says it."""
 
     def __str__(self) -> str:
-        """One line, whatever the parts hold."""
+        """One line, for any content of the parts."""
         return escape_control(f"{self.where}: {self.message}" + (f" {self.remedy}" if self.remedy else ""))
 
 

@@ -206,7 +206,7 @@ def write_together(folder: Path, writers: Mapping[str, Callable[[IO[bytes]], obj
         writers: by name of the file, what writes its content.
 
     Raises:
-        OSError: if the folder cannot be written, and whatever a writer raises.
+        OSError: if the folder cannot be written. Errors of a writer are passed on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporaries = {name: folder / f".{name}.{secrets.token_hex(4)}" for name in writers}

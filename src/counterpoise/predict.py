@@ -217,7 +217,7 @@ def _content(entries: Sequence[Mapping[str, Any]], kind: Format) -> bytes:
 
 
 def _headings(names: Iterable[str]) -> list[str]:
-    """Names of columns in one line each; two that escapes make equal are told apart by a number."""
+    """Names of columns in one line each; two that escapes make equal differ by a number."""
     found: list[str] = []
     for name in map(cell, names):
         numbered = (f"{name} ({number})" for number in count(2))

@@ -1,7 +1,7 @@
 """What a pretrained folder may choose: the numbers of an encoder whose weights lie in it, and nothing else.
 
 The library follows its ``config.json`` further: to kernels from a hub, to packages for quantised weights, to the base
-model of an adapter, and to files outside the folder. None of that is followed here, whatever the library would do.
+model of an adapter, and to files outside the folder. None of that is followed here.
 """
 
 from __future__ import annotations

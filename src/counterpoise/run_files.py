@@ -5,7 +5,7 @@ returns has the types that stand here, and values that can be used as they are. 
 cannot be read, and ``ValueError``, which names the key, where it holds something else; its caller knows what a user
 should do then. What may be absent is absent in runs of earlier versions.
 
-Reports do without: they read whatever is there, see :mod:`counterpoise.reports.reading`.
+Reports do without: they read what is there, see :mod:`counterpoise.reports.reading`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ProtocolRecord(TypedDict):
 
 
 class BranchResult(TypedDict):
-    """What a branch came to by itself, or the mean of all."""
+    """Figures of a branch by itself, or the mean of all."""
 
     model: NotRequired[str]
     same_data: NotRequired[bool]
@@ -250,7 +250,7 @@ def read_opened_result(path: Path) -> OpenedResult:
 
 
 def read_result(path: Path) -> Result:
-    """``result.json`` as it is shown: whatever stands in the table has figures of the same splits."""
+    """``result.json`` as it is shown: all that stands in the table has figures of the same splits."""
     result = checked(Result, read_sealed(path))
     if result.get("valid") is None:
         raise ValueError("valid: missing, expected an object")

@@ -37,7 +37,7 @@ from counterpoise.config.values import Range, Refused, convert, describe, show
 T = TypeVar("T")
 
 FINITE: Final = "numbers that are finite and fit into 64 bits"
-"""As an annotation of any type: whatever numbers its values hold are so."""
+"""As an annotation of any type: all numbers in its values are so."""
 NUMBER: Final = "a number, finite or not"
 """As an annotation of ``Any``, in place of ``float``."""
 LARGEST: Final = 2**63

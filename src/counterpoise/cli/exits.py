@@ -37,7 +37,7 @@ def gravest(*codes: int) -> int:
 
 
 def attempt(action: Callable[[], int]) -> int:
-    """The exit code of an action, whatever happens in it; what it shows can be shown by any terminal."""
+    """The exit code of an action, errors included; any terminal can show its output."""
     with escaped_streams():
         try:
             _check_working_directory()

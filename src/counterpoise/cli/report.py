@@ -41,7 +41,7 @@ def report(arguments: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Its errors are one line, whatever the arguments hold."""
+    """Its errors are one line, for any arguments."""
 
     def error(self, message: str) -> NoReturn:
         super().error(escape_control(message))

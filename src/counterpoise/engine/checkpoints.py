@@ -185,7 +185,7 @@ class CheckpointStore:
             "versions": _versions(),
         }
         write_manifest(temporary, manifest)
-        with suppress(PermissionError):  # safetensors gives its file to the owner alone, whatever the umask says
+        with suppress(PermissionError):  # safetensors gives its file to the owner alone, against the umask
             (temporary / MODEL).chmod(S_IMODE((temporary / MANIFEST).stat().st_mode))
         for path in temporary.iterdir():
             _sync_file(path)

@@ -48,7 +48,7 @@ class Remote(Store):
 
     Args:
         url: of that place.
-        timeout: seconds that a connection may take to answer, where the store's client can be told.
+        timeout: seconds that a connection may take to answer, where the store's client has a setting for it.
         where: the key that names it, for messages.
 
     Raises:
@@ -63,7 +63,7 @@ class Remote(Store):
 
         Raises:
             DamagedError: if the pointer cannot be read, or names what no run writes.
-            UserError: if another version wrote it. Whatever the store's client raises is passed on.
+            UserError: if another version wrote it. Errors of the store's client are passed on.
         """
         self.fs.invalidate_cache()
         try:
@@ -176,7 +176,7 @@ class Remote(Store):
 
         Raises:
             DamagedError: if a file is missing there, or is not what the pointer says.
-            UserError: if the disk has no space for it. Whatever the store's client raises is passed on.
+            UserError: if the disk has no space for it. Errors of the store's client are passed on.
         """
         deadline = deadline or Deadline(self._timeout)
         home.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ class State(TypedDict):
 
 
 def checked_state(content: object, classes: int | None) -> State:
-    """A state whose values have the types and sizes that they must have, whatever the optimizer and the schedule are.
+    """A state whose values have the types and sizes that they must have, for any optimizer and schedule.
 
     Args:
         content: what was loaded.

@@ -68,7 +68,7 @@ class Store:
 
     Args:
         url: of the place.
-        timeout: seconds that a connection may take to answer, where the store's client can be told.
+        timeout: seconds that a connection may take to answer, where the store's client has a setting for it.
         where: the key that names it, for messages.
 
     Raises:
@@ -114,7 +114,7 @@ class Store:
 
     @property
     def fs(self) -> Any:
-        """The file system. Raises whatever its client raises against a connection."""
+        """The file system. Errors of its client's connection are passed on."""
         with self._connecting:
             if self._fs is None:
                 self._fs = self._class(**{**self._arguments, **self._options()})

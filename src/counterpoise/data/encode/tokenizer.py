@@ -104,7 +104,7 @@ def settle_tokenizer(folder: Path, train: Records, vocab_size: int, given: Given
 
 @contextmanager
 def whole_tokenizer(name: str) -> Iterator[None]:
-    """While inside, whatever the library does about a tokenizer that it cannot use is a ``ValueError``.
+    """While inside, any failure of the library over a tokenizer is a ``ValueError``.
 
     It panics at regular expressions that take too long, and at ids that are missing: that is no ``Exception``.
 
