@@ -25,6 +25,10 @@ _KINDS = (
 _NO_FOLLOW, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 
+class NotRegularError(OSError):
+    """Something stands in the place of a file that is none: a link where something is written, a FIFO, a device."""
+
+
 def open_regular(path: Path) -> BufferedReader:
     """A regular file, or a link to one, for reading; never waits for a writer.
 
@@ -142,7 +146,7 @@ def _check_folder(folder: Path) -> None:
 
 def link_error(path: Path) -> OSError:
     """The error for a link in the place of something that is written."""
-    return OSError(errno.ELOOP, "it is a link, through which nothing is written", str(path))
+    return NotRegularError(errno.ELOOP, "it is a link, through which nothing is written", str(path))
 
 
 def special_kind(path: Path) -> str | None:
@@ -167,4 +171,4 @@ def _check_regular(handle: int, path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         kind = _special(mode) or "no regular file"
-        raise OSError(errno.EINVAL, f"it is {kind}, and only regular files are read or written", str(path))
+        raise NotRegularError(errno.EINVAL, f"it is {kind}, and only regular files are read or written", str(path))

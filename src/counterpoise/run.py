@@ -176,7 +176,7 @@ def _run(
         if measured is not None:
             storage.attempt(REPORT, run_folder.path / REPORT, partial(measured.leave, run_folder, model))
         with (
-            explained(console, folder, protocol, storage),
+            explained(console, folder, protocol, storage, plots=plots),
             run_folder.recording(storage),
             as_out_of_memory("the run, outside of training"),
         ):

@@ -210,7 +210,7 @@ def test_a_file_is_in_the_place_of_tensorboards_folder(fresh: Path, train: Train
     assert answer.code == EXIT_OK
     assert_same(fresh / "run", reference)
     (line,) = warnings(answer)
-    assert line.startswith("tracker tensorboard could not be written to run: File exists.")
+    assert line.startswith("tracker tensorboard could not be written to run: Not a directory.")
 
 
 def test_mlflows_server_is_killed_in_mid_run(

@@ -310,11 +310,12 @@ def test_a_search_has_no_dry_run(train: Callable[..., Answer], fresh: Path) -> N
     assert untouched(fresh)
 
 
-def test_a_summary_that_cannot_be_written_is_told_as_every_fault(train: Callable[..., Answer], fresh: Path) -> None:
+def test_a_summary_that_cannot_be_written_is_refused_before_training(train: Callable[..., Answer], fresh: Path) -> None:
     (fresh / "s" / "summary.json").mkdir(parents=True)
     answer = train("-m", *SMALL, "seed=1", "hydra.sweep.dir=s", folder=fresh)
-    assert answer.code == EXIT_FAULT
-    assert answer.err.count("Traceback") == 1
+    assert answer.code == EXIT_USER
+    assert "s/summary.json" in answer.problems[0]
+    assert [path.name for path in (fresh / "s").iterdir()] == ["summary.json"]
 
 
 def test_a_dry_multirun_leaves_nothing(train: Callable[..., Answer], fresh: Path) -> None:

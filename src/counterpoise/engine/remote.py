@@ -29,6 +29,7 @@ from counterpoise.engine.pointer import FORMAT, GENERATION, LARGEST_POINTER, POI
 from counterpoise.engine.snapshot import Entry, Snapshot
 from counterpoise.engine.store import Deadline, Store, TooLargeError
 from counterpoise.errors import Problem, UserError, fail
+from counterpoise.files import NotRegularError
 from counterpoise.jsonio import SEAL, dumps, parse_json, sealed, to_plain, unsealed
 from counterpoise.tracking.folder import differences
 
@@ -37,6 +38,10 @@ log = logging.getLogger(__name__)
 TRIAL = ".trial"
 _NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"}
 """Object stores, where a put replaces a file at once and nothing has to be renamed."""
+
+
+NO_FILE = (IsADirectoryError, NotADirectoryError, NotRegularError)
+"""What a folder as a store says of something else in the place of a file."""
 
 
 class DamagedError(UserError):
@@ -191,6 +196,8 @@ class Remote(Store):
                 self.download(entry.at, path, entry.size, deadline)
             except FileNotFoundError as error:
                 raise self._damaged(f"{entry.at} is missing") from error
+            except NO_FILE as error:
+                raise self._damaged(f"{entry.at}: {error.strerror}") from error
             except TooLargeError as error:
                 raise self._damaged(f"{entry.at} is larger than its {entry.size:,} bytes") from error
             if not path.is_file() or path.stat().st_size != entry.size or file_checksum(path) != entry.checksum:
@@ -205,6 +212,8 @@ class Remote(Store):
             content = self.read(entry.at, entry.size)
         except FileNotFoundError as error:
             raise self._damaged(f"{entry.at} is missing") from error
+        except NO_FILE as error:
+            raise self._damaged(f"{entry.at}: {error.strerror}") from error
         if hashlib.blake2b(content, digest_size=16).hexdigest() != entry.checksum:
             raise self._damaged(f"{entry.at} does not match its checksum")
         try:

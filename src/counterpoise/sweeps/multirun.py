@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -42,6 +43,8 @@ class Refused(BaseException):
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
+    if error.errno == errno.ENAMETOOLONG:
+        return fail(str(folder), f"cannot be written: {error.strerror}.")
     remedy = "Remove what is in the way, free some space, or name another folder with hydra.sweep.dir=..."
     return fail(str(folder), f"the multirun's folder cannot be written: {error}.", remedy)
 

@@ -40,6 +40,8 @@ LOCK_POLL = 5.0
 """Seconds between two looks at whether a folder that is waited for is still there."""
 _FOLDERS = (".hydra", "checkpoints", "plots", "explanations", "report", "tensorboard", ".restoring")
 """Below a run's folder, those that commands make."""
+_OF_TRACKERS = ("tensorboard",)
+"""Of these, those that a run can do without: something else in their place costs the tracker, not the run."""
 _TIDIED = ("", ".hydra", "checkpoints", "checkpoints/best", "plots")
 """Those with files that are written under a temporary name first."""
 _FILES = ("lr_finder.json", "lr_finder.png", "mlflow.json")
@@ -163,7 +165,7 @@ class RunFolder:
     def _checked(self, lock: FileLock) -> FileLock:
         """The lock, released if this raises ``OSError``."""
         try:
-            check_own_folders(self.path, _FOLDERS)
+            self._check_folders()
         except OSError:
             lock.release()
             raise
@@ -280,10 +282,15 @@ class RunFolder:
         if taken is not None:
             what = f"the encoding keeps a file named {taken}, which is one of the run's own."
             raise fail(str(self.path), what, "Rename it in your encoding or encoder, or remove the cache entry.")
-        check_own_folders(self.path, _FOLDERS)
+        self._check_folders()
         check_own_files(self.path, [*names, *artefacts], _FOLDERS)
         for folder in (own_folder(self.path), own_folder(self.path, self.checkpoints.name)):
             _try_out(folder)
+
+    def _check_folders(self) -> None:
+        """Raises ``OSError`` for a link in the place of a folder of the run, or below one."""
+        spared = [name for name in _OF_TRACKERS if (self.path / name).exists() and not (self.path / name).is_dir()]
+        check_own_folders(self.path, [name for name in _FOLDERS if name not in spared])
 
     def _unwritable(self, error: OSError) -> UserError:
         if error.errno in _IN_THE_WAY:
