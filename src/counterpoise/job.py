@@ -174,7 +174,7 @@ class Job:
         return found.figures
 
     def _fit(self, trainer: Trainer) -> History:
-        # Of the optimizer's own state, or of drawing a batch: where a smaller batch helps, it is made within.
+        # A batch that does not fit is halved within: what is left is the optimizer's own state, or drawing a batch.
         with as_out_of_memory("training, outside of the model"):
             return trainer.fit(self.loader(self.seed), self.splits["valid"])
 

@@ -22,6 +22,7 @@ from counterpoise.decision import tuning_lines
 from counterpoise.engine.progress import History
 from counterpoise.errors import UserError, near
 from counterpoise.events import Decision
+from counterpoise.files import read_bytes
 from counterpoise.jsonio import read_json, write_json
 from counterpoise.metrics import METRICS, Objective
 from counterpoise.run_files import BranchResult, Result, SplitFigures, read_result
@@ -125,7 +126,7 @@ def _as_parquet(records: Records, answers: Mapping[str, Probabilities]) -> bytes
 
 def _read_baselines(folder: Path) -> Baselines:
     figures = checked(dict[str, SplitFigures], read_json(folder / BASELINES))
-    files = {path.stem: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+    files = {path.stem: read_bytes(path) for path in sorted(folder.glob("*.parquet"))}
     for split, content in files.items():
         found = pq.read_schema(io.BytesIO(content)).names
         if found != ["row", "label", *figures]:
